@@ -1,0 +1,25 @@
+"""bpfast: back-propagation networks trained on a CPU at the speed of the hardware."""
+
+__version__ = "0.1.0"
+
+from .backends import show_config
+from .history import History
+from .initializers import Glorot, He
+from .layers import Dense, Residual
+from .network import Network
+from .optimizers import SGD, Adam
+from .trainer import DivergenceError, Trainer
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Dense",
+    "DivergenceError",
+    "Glorot",
+    "He",
+    "History",
+    "Network",
+    "Residual",
+    "Trainer",
+    "show_config",
+]

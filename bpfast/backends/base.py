@@ -1,0 +1,217 @@
+"""What every backend promises: a Plan made from a Program, its State, and Workspaces to run it.
+
+Program     what is to be computed: values (rows of a batch), instructions, parameters.  Knows no arithmetic.
+Plan        a Program made ready for one dtype, loss, optimizer and batch size; immutable.
+State       the parameters and the optimizer's slots of one training.
+Workspace   the buffers of one caller; taken from the plan's free list, so many threads may use one plan.
+"""
+
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+
+from ..ops import random
+from ..ops.table import ACTIVATIONS, Activation, Loss, Update
+
+
+class Instruction(NamedTuple):
+    """One step of a program: ``output = op(inputs, parameters)``; values are numbers, parameters are names."""
+
+    op: str  # "dense" | "rowwise" | "add"
+    inputs: tuple
+    output: int
+    parameters: tuple = ()
+    activation: Activation = ACTIVATIONS["linear"]
+
+
+class Program(NamedTuple):
+    """Instructions over values; value 0 is the input, the last instruction's output is the network's."""
+
+    widths: tuple  # of each value
+    instructions: tuple
+    shapes: dict  # parameter name -> shape
+
+    @property
+    def n_in(self):
+        return self.widths[0]
+
+    @property
+    def n_out(self):
+        return self.widths[self.output]
+
+    @property
+    def output(self):
+        return self.instructions[-1].output
+
+    @property
+    def last_activation(self):
+        return self.instructions[-1].activation
+
+    def without_last_activation(self):
+        """The program that ends in the logits which a fused loss reads."""
+        *head, last = self.instructions
+        if last.op == "rowwise":
+            return self._replace(instructions=tuple(head))
+        return self._replace(instructions=(*head, last._replace(activation=ACTIVATIONS["linear"])))
+
+
+class Data(NamedTuple):
+    """Rows to learn from: X (n, n_in), y (n, n_out) numbers or (n,) int64 labels, weight (n,) float64 or None."""
+
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None = None
+
+
+class Plan:
+    """A program made ready to run.  Backends implement the verbs below."""
+
+    def __init__(self, program: Program, dtype, loss: Loss | None, update: Update | None, batch_size: int):
+        self.program, self.dtype, self.loss = program, np.dtype(dtype), loss
+        self.update, self.batch_size = update, batch_size
+        fused = loss is not None and loss.fuses is not None and loss.fuses == program.last_activation.name
+        self.trained = program.without_last_activation() if fused else program  # what the loss reads
+        self._free = []
+
+    @contextmanager
+    def workspace(self):
+        """A workspace for one call; list.pop and append are atomic, so callers in many threads never share one."""
+        try:
+            workspace = self._free.pop()
+        except IndexError:
+            workspace = self.new_workspace()
+        try:
+            yield workspace
+        finally:
+            self._free.append(workspace)
+
+    def new_workspace(self):
+        """-> Workspace."""
+        raise NotImplementedError
+
+    def new_state(self, parameters):
+        """-> State with these parameters (name -> array) and slots of zero."""
+        raise NotImplementedError
+
+    def forward(self, parameters, workspace, X):
+        """-> (n, n_out), the network's outputs for the rows of X."""
+        raise NotImplementedError
+
+    def losses(self, parameters, workspace, data):
+        """-> (n,) float64, the loss of every row; and the outputs as ``forward`` gives them."""
+        raise NotImplementedError
+
+    def gradient(self, state, workspace, data):
+        """-> float, the weighted mean loss over all rows; its gradient is in ``state.gradients()``."""
+        raise NotImplementedError
+
+    def apply(self, state, coefficients):
+        """One step of the optimizer with the gradient at hand and these scalars (k,)."""
+        raise NotImplementedError
+
+    def run(self, state, workspace, data, order, begin, coefficients, seconds):
+        """Train on the batches of ``order`` (n,) from row ``begin`` on; -> the row to go on from.
+
+        Row i of ``coefficients`` (steps, k) belongs to the i-th step since ``workspace.start()``.  Returns at
+        the end, after about ``seconds``, or when a loss is not finite (``workspace.diverged``).
+        """
+        raise NotImplementedError
+
+    def permutation(self, n, seed, epoch):
+        """The order of the rows in an epoch, the same in every backend."""
+        return random.permutation(n, seed, epoch)
+
+
+class State:
+    """What training changes.  ``steps`` counts the updates made."""
+
+    steps = 0
+
+    def load(self, parameters):
+        """Copy these parameters in."""
+        raise NotImplementedError
+
+    def store(self, parameters):
+        """Copy the parameters out into these arrays."""
+        raise NotImplementedError
+
+    def gradients(self):
+        """-> dict, name -> array: the gradient that ``Plan.gradient`` computed."""
+        raise NotImplementedError
+
+    def slots(self):
+        """-> dict, slot -> dict of name -> array: a copy of what the optimizer remembers."""
+        raise NotImplementedError
+
+    def load_slots(self, slots):
+        """Copy these slots in."""
+        raise NotImplementedError
+
+    def not_finite(self):
+        """Whether a parameter is infinite or NaN."""
+        raise NotImplementedError
+
+    def snapshot(self):
+        """-> an opaque copy of parameters, slots and steps."""
+        raise NotImplementedError
+
+    def restore(self, snapshot):
+        """Go back to a snapshot."""
+        raise NotImplementedError
+
+
+class Workspace:
+    """What one run adds up: ``loss_sum`` = sum of weight * loss over ``weight_sum``, steps since ``start``."""
+
+    loss_sum = weight_sum = 0.0
+    steps = 0
+    diverged = False
+
+    def start(self):
+        """Begin an epoch: nothing added up."""
+        self.loss_sum = self.weight_sum = 0.0
+        self.steps = 0
+        self.diverged = False
+
+
+class Builder:
+    """Collects the values, instructions and parameters that layers ask for."""
+
+    def __init__(self, n_in):
+        self._widths, self._instructions = [n_in], []
+        self.shapes, self.initializers = {}, {}
+
+    def width(self, value):
+        return self._widths[value]
+
+    def parameter(self, name, shape, initializer):
+        """Declare a parameter; without an initializer it begins at zero."""
+        if name in self.shapes:
+            raise ValueError(f"two layers are called {name.rsplit('.', 1)[0]!r}; names must differ")
+        self.shapes[name], self.initializers[name] = shape, initializer
+        return name
+
+    def dense(self, x, weight, bias, n_out, activation=ACTIVATIONS["linear"]):
+        return self._emit("dense", (x,), n_out, (weight, bias), activation)
+
+    def rowwise(self, x, activation):
+        return self._emit("rowwise", (x,), self.width(x), (), activation)
+
+    def add(self, a, b):
+        return self._emit("add", (a, b), self.width(a))
+
+    def layers(self, layers, prefix, x):
+        """Build a chain of layers; returns its output value."""
+        for position, layer in enumerate(layers):
+            x = layer.build(self, f"{prefix}{layer.name or position}", x)
+        return x
+
+    def program(self):
+        return Program(tuple(self._widths), tuple(self._instructions), dict(self.shapes))
+
+    def _emit(self, op, inputs, width, parameters=(), activation=ACTIVATIONS["linear"]):
+        self._widths.append(width)
+        output = len(self._widths) - 1
+        self._instructions.append(Instruction(op, inputs, output, parameters, activation))
+        return output

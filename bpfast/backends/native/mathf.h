@@ -1,0 +1,156 @@
+/* Elementary functions on `real` (float or double) for plain loops, which the compiler vectorises:
+
+       for (i = 0; i < n; i++) y[i] = bp_tanh(x[i]);
+
+   Straight-line code: no branches, tables, libm or rcp/rsqrt. A result depends on its argument
+   alone, never on the vector width; all CPUs with fused FMA give the same bits.
+   NaN in, NaN out; +-inf give the limits; overflow is inf. Round to nearest is assumed.
+
+   Largest errors found, in ulp; in brackets without fused FMA:
+
+                          float        double
+       bp_exp             0.9 [1.2]    0.9 [1.2]    0 below -86.98 (double: -708.05): never denormal
+       bp_log             1.0 [1.0]    1.3 [1.3]    denormal x too; log 0 = -inf, log(-1) = NaN
+       bp_tanh            1.1 [1.1]    1.4 [1.4]
+       bp_sigmoid         2.3 [2.3]    2.3 [2.3]    where it is tiny, too
+       bp_normal_cdf      4.5          4.6          where it is tiny, too
+                          [5 + x*x/2]  [5 + x*x/2]
+       bp_sqrt            0.5 [0.5]    0.5 [0.5]
+
+   The polynomials are minimax fits (Remez exchange) of relative error below 0.3 ulp, rounded. */
+
+#include <stdint.h>
+#include <string.h>
+
+/* Coefficients from the highest power down: HEAD(first) C(next) ... */
+#if REAL_IS_FLOAT
+typedef uint32_t bp_word; /* unsigned: AVX2 has no arithmetic right shift of 64-bit lanes */
+#define BUILTIN(name) __builtin_##name##f
+#define EXP_SERIES(HEAD, C) \
+    HEAD(0.00280720578) C(0.01674457454) C(0.0833311006) C(0.333329766) C(1) C(2) C(2)
+#define LOG_SERIES(HEAD, C) \
+    HEAD(0.298709333) C(0.399775803) C(0.666667759)
+#define TANH_SERIES(HEAD, C) \
+    HEAD(-0.00513468171) C(0.0200869069) C(-0.0535567105) C(0.133290768) C(-0.333331883)
+#define MILLS_SERIES(HEAD, C) \
+    HEAD(-0.000126269864) C(0.000191851024) C(0.00157487264) C(-0.0035179751) \
+    C(-0.00752875488) C(0.0604044423) C(-0.186522871) C(0.387136877) C(-0.607896626) \
+    C(0.755285144)
+#else
+typedef uint64_t bp_word;
+#define BUILTIN(name) __builtin_##name
+#define EXP_SERIES(HEAD, C) \
+    HEAD(5.0000107757772465e-08) C(5.5260496844865697e-07) C(5.5115172793483162e-06) \
+    C(4.9602986197466705e-05) C(0.00039682539013110712) C(0.0027777777887260722) \
+    C(0.01666666666698894) C(0.083333333333060311) C(0.33333333333332826) \
+    C(1.0000000000000022) C(2) C(2)
+#define LOG_SERIES(HEAD, C) \
+    HEAD(0.14796260464205976) C(0.1531402119799177) C(0.18183565403853949) \
+    C(0.22222198553858097) C(0.28571428742561256) C(0.39999999999413971) C(0.6666666666666734)
+#define TANH_SERIES(HEAD, C) \
+    HEAD(-1.6066748818115349e-05) C(7.7132052077935124e-05) C(-0.00022855298732739793) \
+    C(0.00058631077675713728) C(-0.0014549570474259696) C(0.0035919888023280121) \
+    C(-0.0088632209545855909) C(0.021869487572266266) C(-0.053968253931093314) \
+    C(0.13333333333261702) C(-0.33333333333332854)
+#define MILLS_SERIES(HEAD, C) \
+    HEAD(-2.5798981054639068e-09) C(-5.6525035076263637e-09) C(2.2939875341922543e-08) \
+    C(5.0250498435940875e-08) C(-1.775959230321839e-07) C(-2.6777500628855424e-07) \
+    C(1.4838663000974768e-06) C(4.4635250649666868e-07) C(-1.2118899757732926e-05) \
+    C(1.63199794626421e-05) C(7.1414851154000543e-05) C(-0.00032452265083025497) \
+    C(0.00026960400084936621) C(0.0024429826743493062) C(-0.013923510565676613) \
+    C(0.045097580814910151) C(-0.10970308995871836) C(0.21787243285795863) \
+    C(-0.3670490652936198) C(0.53559648906249469) C(-0.68518342057433812) \
+    C(0.77376963427640677)
+#endif
+
+#define REAL(as_float, as_double) ((real)(REAL_IS_FLOAT ? (as_float) : (as_double)))
+#define LEAD(c) sum_ = (real)(c);
+#define STEP(c) sum_ = FMA(sum_, at_, (real)(c));
+#define HORNER(SERIES, x) ({ real at_ = (x), sum_; SERIES(LEAD, STEP) sum_; })
+
+#define INF BUILTIN(inf)()
+#define LN2_HI REAL(0x1.62ep-1, 0x1.62e42feep-1) /* few bits: k * LN2_HI is exact */
+#define LN2_LO REAL(0x1.0bfbe8p-15, 0x1.a39ef35793c76p-33)
+
+enum { BP_MANTISSA = REAL_IS_FLOAT ? 23 : 52, BP_BIAS = REAL_IS_FLOAT ? 127 : 1023 };
+
+static inline bp_word bp_bits(real x) { bp_word b; memcpy(&b, &x, sizeof b); return b; }
+static inline real bp_real(bp_word b) { real x; memcpy(&x, &b, sizeof x); return x; }
+
+static inline real bp_sqrt(real x) { return BUILTIN(sqrt)(x); }
+
+/* exp x = 2^(k-1) * 2 exp(r), x = k ln 2 + r, |r| <= ln 2 / 2, with ln 2 in two parts (Cody & Waite
+   1980). Adding `shift` rounds to an integer and leaves k - 1 + bias in the low bits of t, so that
+   a shift makes 2^(k-1); 2^k itself would overflow at k = 128 (1024), where exp need not. */
+static inline real bp_exp(real x)
+{
+    const real shift = REAL(0x1.8p23, 0x1.8p52) + (BP_BIAS - 1);
+    real t = FMA(x, (real)0x1.71547652b82fep0 /* 1 / ln 2 */, shift);
+    real k = t - shift;
+    real r = FMA(-k, LN2_LO, FMA(-k, LN2_HI, x));
+    real y = HORNER(EXP_SERIES, r) * bp_real(bp_bits(t) << BP_MANTISSA);
+    y = x > REAL(89, 710) ? INF : y; /* the exponent of 2^(k-1) wraps soon after this ... */
+    return k < 2 - BP_BIAS ? 0 : y;  /* ... and below this; on k: gcc merges two tests of x badly */
+}
+
+/* One formula for both signs: exp(-x) = inf gives 0, and 1 + exp(-x) never cancels. */
+static inline real bp_sigmoid(real x) { return 1 / (1 + bp_exp(-x)); }
+
+/* log x = k ln 2 + log m, sqrt(1/2) <= m < sqrt 2. With f = m - 1, s = f / (2 + f), z = s*s:
+   log m = 2 atanh(s) = f - s*(f - z*P(z)), the form of fdlibm (Sun 1993).
+   The special values enter through k, which is off the critical path. */
+static inline real bp_log(real x)
+{
+    const real unit = REAL(0x1p23, 0x1p52), smallest = REAL(0x1p-126, 0x1p-1022);
+    const bp_word root = bp_bits((real)0x1.6a09e6p-1), one = bp_bits(1);
+    real scaled = x < smallest ? x * unit : x; /* makes denormals normal */
+    real bias = x < smallest ? unit + BP_BIAS + BP_MANTISSA : unit + BP_BIAS;
+    bp_word b = bp_bits(scaled) + (one - root);
+    real k = bp_real(b >> BP_MANTISSA | bp_bits(unit)) - bias; /* integer to real, on any CPU */
+    k = x < INF ? k : x;
+    k = scaled == 0 ? -INF : k;
+    k = x < 0 ? BUILTIN(nan)("") : k;
+    real m = bp_real((b & (((bp_word)1 << BP_MANTISSA) - 1)) + root);
+    real f = m - 1, s = f / (m + 1), z = s * s;
+    real y = FMA(-s, FMA(-z, HORNER(LOG_SERIES, z), f), FMA(k, LN2_LO, f));
+    return FMA(k, LN2_HI, y);
+}
+
+/* tanh x = x + x z P(z), z = x*x, near 0; else 1 - 2 / (exp 2|x| + 1), where nothing cancels. */
+static inline real bp_tanh(real x)
+{
+    real a = BUILTIN(fabs)(x), z = x * x;
+    real near = FMA(x * z, HORNER(TANH_SERIES, z), x);
+    real far = 1 - 2 / (bp_exp(2 * a) + 1);
+    return BUILTIN(copysign)(a < REAL(0.7, 0.625) ? near : far, x); /* tanh -0 = -0 */
+}
+
+/* Phi(-a) = R(a) exp(-a*a/2), a >= 0, where R is Mills' ratio / sqrt(2 pi) and (a + K) R(a) a
+   polynomial in t = (a - K)/(a + K) = 1 - 2K/(a + K)   (Shepherd & Laframboise 1981).
+   Fused, `miss` is what 1/(a + K) lacks and `low` what a*a loses in rounding: exp would enlarge it. */
+static inline real bp_normal_cdf(real x)
+{
+    const real K = REAL(4, 5.5), zero_from = REAL(13.4, 38.5);
+    real a = BUILTIN(fabs)(x);
+    a = a > zero_from ? zero_from : a; /* keeps inf - inf out */
+    real u = 1 / (a + K), miss = FMA(-u, a, FMA(-u, K, 1));
+    real t = FMA(-2 * K * u, miss, FMA(-2 * K, u, 1));
+    real ratio = HORNER(MILLS_SERIES, t) * FMA(u, miss, u);
+    real square = a * a, low = FMA(a, a, -square);
+    real e = bp_exp((real)-0.5 * square);
+    real tail = ratio * FMA((real)-0.5 * low, e, e);
+    return x > 0 ? 1 - tail : tail;
+}
+
+#undef BUILTIN
+#undef EXP_SERIES
+#undef LOG_SERIES
+#undef TANH_SERIES
+#undef MILLS_SERIES
+#undef REAL
+#undef LEAD
+#undef STEP
+#undef HORNER
+#undef INF
+#undef LN2_HI
+#undef LN2_LO

@@ -1,0 +1,175 @@
+"""The reference: every instruction as its formula is written, readable first."""
+
+import time
+
+import numpy as np
+
+from ...ops import ACTIVATIONS
+from ...ops.dense import dense_backward, dense_forward
+from .. import base
+
+
+def runs(op):
+    return True
+
+
+class Plan(base.Plan):
+    """Runs a program on NumPy arrays.  Values and deltas are lists with an entry per value of the program."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        activations = {instruction.activation for instruction in self.program.instructions}
+        self._forward = {op: self.compiled(op, op.forward) for op in activations | {ACTIVATIONS["linear"]}}
+        self._adjoint = {op: self.compiled(op, op.adjoint) for op in activations | {ACTIVATIONS["linear"]}}
+        self._rule = self.compiled(self.update, self.update.rule) if self.update else None
+
+    def compiled(self, op, function):
+        """A function of arrays from the text of a row: here the text itself."""
+        return function
+
+    def new_workspace(self):
+        return base.Workspace()
+
+    def new_state(self, parameters):
+        return State(self, parameters)
+
+    # -- the network -------------------------------------------------------------------------------
+
+    def activations(self, parameters, x, program=None):
+        """-> (pre-activations, values): lists with an entry per value of the program."""
+        program = program or self.program
+        before, values = [None] * len(program.widths), [None] * len(program.widths)
+        values[0] = x
+        with np.errstate(over="ignore", invalid="ignore"):
+            for op, inputs, output, names, activation in program.instructions:
+                if op == "dense":
+                    z = dense_forward(values[inputs[0]], *(parameters[name] for name in names))
+                elif op == "add":
+                    z = values[inputs[0]] + values[inputs[1]]
+                else:
+                    z = values[inputs[0]]
+                before[output] = z
+                values[output] = self._same_dtype(self._forward[activation](z, *activation.values))
+        return before, values
+
+    def _backward(self, parameters, before, values, delta):
+        """From dE/d(output) to dE/d(parameter), name -> array, by the chain rule in reverse order."""
+        deltas, gradients = [None] * len(values), {}
+        deltas[self.trained.output] = delta
+        for op, inputs, output, names, activation in reversed(self.trained.instructions):
+            adjoint, dy = self._adjoint[activation], deltas[output]
+            dz = self._same_dtype(adjoint(dy, before[output], values[output], *activation.values))
+            if op == "dense":
+                dx, *of_parameters = dense_backward(dz, values[inputs[0]], parameters[names[0]])
+                gradients.update(zip(names, of_parameters))
+                contributions = (dx,)
+            else:
+                contributions = (dz,) * len(inputs)
+            for value, dx in zip(inputs, contributions):
+                deltas[value] = dx if deltas[value] is None else deltas[value] + dx
+        return gradients
+
+    def _same_dtype(self, array):
+        return np.asarray(array).astype(self.dtype, copy=False)
+
+    # -- the verbs ---------------------------------------------------------------------------------
+
+    def forward(self, parameters, workspace, X):
+        values = self.activations(parameters, X.astype(self.dtype))[1]
+        return values[self.program.output]
+
+    def losses(self, parameters, workspace, data):
+        x, targets = data.X.astype(self.dtype), self._targets(data.y)
+        values = self.activations(parameters, x)[1]
+        y = values[self.trained.output]
+        return self.loss.value(y, targets, *self.loss.values).astype(np.float64), values[self.program.output]
+
+    def gradient(self, state, workspace, data):
+        weight = np.ones(len(data.X)) if data.weight is None else data.weight
+        x, targets = data.X.astype(self.dtype), self._targets(data.y)
+        before, values = self.activations(state.parameters, x, self.trained)
+        y = values[self.trained.output]
+        row_losses = self.loss.value(y, targets, *self.loss.values).astype(np.float64)
+        mean = weight / weight.sum()
+        delta = self.loss.gradient(y, targets, *self.loss.values) * mean[:, None].astype(self.dtype)
+        state.gradient = self._backward(state.parameters, before, values, self._same_dtype(delta))
+        return float(row_losses @ mean)
+
+    def apply(self, state, coefficients):
+        scalars = [float(c) for c in coefficients]
+        updated = {
+            name: tuple(map(self._same_dtype, self._rule(state.gradient[name], *arrays, *scalars)))
+            for name, arrays in state.arrays.items()
+        }
+        # One assignment, so that an interrupt leaves the state before the step or after it.
+        state.arrays, state.steps = updated, state.steps + 1
+
+    def run(self, state, workspace, data, order, begin, coefficients, seconds):
+        end = time.monotonic() + seconds
+        while begin < len(order) and not workspace.diverged:
+            rows = order[begin : begin + self.batch_size]
+            batch = base.Data(*(None if part is None else part[rows] for part in data))
+            weight = float(len(rows)) if batch.weight is None else batch.weight.sum()
+            if weight > 0:
+                loss = self.gradient(state, workspace, batch)
+                workspace.diverged = not np.isfinite(loss)
+                if workspace.diverged:
+                    break
+                self.apply(state, coefficients[workspace.steps])
+                workspace.steps += 1
+                workspace.loss_sum += loss * weight
+                workspace.weight_sum += weight
+            begin += len(rows)
+            if time.monotonic() >= end:
+                break
+        return begin
+
+    def _targets(self, y):
+        return y if self.loss.labels else y.astype(self.dtype)
+
+
+class State(base.State):
+    """``arrays`` maps a parameter's name to (parameter, *slots)."""
+
+    def __init__(self, plan, parameters):
+        self._slot_names = plan.update.slots if plan.update else ()
+        self.gradient = {}
+        self.arrays = {
+            name: (array.copy(), *(np.zeros_like(array) for _ in self._slot_names))
+            for name, array in parameters.items()
+        }
+
+    @property
+    def parameters(self):
+        return {name: arrays[0] for name, arrays in self.arrays.items()}
+
+    def load(self, parameters):
+        self.arrays = {name: (array.copy(), *self.arrays[name][1:]) for name, array in parameters.items()}
+
+    def store(self, parameters):
+        for name, (array, *_) in self.arrays.items():
+            parameters[name][...] = array
+
+    def gradients(self):
+        return {name: self.gradient[name] for name in self.arrays}
+
+    def slots(self):
+        return {
+            slot: {name: arrays[i].copy() for name, arrays in self.arrays.items()}
+            for i, slot in enumerate(self._slot_names, 1)
+        }
+
+    def load_slots(self, slots):
+        self.arrays = {
+            name: (arrays[0], *(np.array(slots[slot][name], arrays[0].dtype) for slot in self._slot_names))
+            for name, arrays in self.arrays.items()
+        }
+
+    def not_finite(self):
+        return not all(np.isfinite(array).all() for array, *_ in self.arrays.values())
+
+    def snapshot(self):
+        return self.arrays, self.steps  # a step makes new arrays and never writes into old ones
+
+    def restore(self, snapshot):
+        self.arrays, self.steps = snapshot

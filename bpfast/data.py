@@ -1,0 +1,189 @@
+"""What comes in from outside is checked here, before any work: inputs, targets, weights, settings."""
+
+from numbers import Integral
+
+import numpy as np
+
+from .backends.base import Data
+
+BLOCK = 1 << 20  # elements looked at in one go, so that a check allocates little
+
+
+def check_inputs(X, n_in=None, name="X"):
+    """-> X (n, n_in) as a real, finite array of a dtype that every backend reads; copied only to change dtype."""
+    X = _numbers(X, name)
+    if X.ndim != 2:
+        hint = "; one row is X.reshape(1, -1), one column X.reshape(-1, 1)" if X.ndim == 1 else ""
+        raise ValueError(f"{name} must have two dimensions (n_samples, n_inputs), got shape {X.shape}{hint}")
+    if X.shape[0] == 0 or X.shape[1] == 0:
+        raise ValueError(f"{name} is empty: shape {X.shape}; at least one row and one column are needed")
+    if n_in is not None and X.shape[1] != n_in:
+        raise ValueError(f"{name} has {X.shape[1]} columns, but the network's first layer takes {n_in} inputs")
+    _check_finite(X, name)
+    return X
+
+
+def check_data(X, y, sample_weight, loss, n_in, n_out, name=""):
+    """-> Data, checked against a loss and a network's outputs; ``name`` prefixes the names in errors."""
+    X = check_inputs(X, n_in, f"{name}X")
+    y = (check_labels if loss.labels else check_targets)(y, n_out, f"{name}y")
+    if len(y) != len(X):
+        raise ValueError(f"{name}X has {len(X)} rows, but {name}y has {len(y)}; they must be the same")
+    return Data(X, y, check_weight(sample_weight, len(X), f"{name}sample_weight"))
+
+
+def check_targets(y, n_out, name="y"):
+    """-> y (n, n_out) of numbers; (n,) is taken as one column."""
+    y = _numbers(y, name)
+    if y.ndim == 1:
+        y = y[:, None]
+    if y.ndim != 2 or y.shape[1] != n_out:
+        expected = f"(n_samples, {n_out})" + (" or (n_samples,)" if n_out == 1 else "")
+        raise ValueError(f"{name} must have shape {expected} for a network with {n_out} outputs, got {y.shape}")
+    _check_finite(y, name)
+    return y
+
+
+def check_labels(y, n_out, name="y"):
+    """-> (n,) int64 labels 0 <= y < n_out, from labels (n,) or one-hot rows (n, n_out)."""
+    y = np.asarray(y)
+    if y.dtype.kind in "USO" and not _is_numeric_object(y):
+        raise ValueError(
+            f"{name} holds {y.dtype.name} values; class labels must be integers 0 .. {n_out - 1}: "
+            f"classes, {name} = numpy.unique({name}, return_inverse=True)"
+        )
+    y = _numbers(y, name)
+    if y.ndim == 2 and y.shape[1] == n_out and n_out > 1:
+        if not (((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()):
+            raise ValueError(f"{name} has shape {y.shape}, so its rows must be one-hot: one 1 and otherwise 0")
+        return y.argmax(axis=1).astype(np.int64)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(f"{name} must be labels (n_samples,) or one-hot (n_samples, {n_out}), got shape {y.shape}")
+    if y.dtype.kind == "f":
+        _check_finite(y, name)
+        if (y != np.floor(y)).any():
+            row = int(np.argmax(y != np.floor(y)))
+            raise ValueError(f"{name} must hold class labels, integers 0 .. {n_out - 1}; row {row} is {y[row]!r}")
+    outside = (y < 0) | (y >= n_out)
+    if outside.any():
+        row = int(np.argmax(outside))
+        raise ValueError(
+            f"{name} must hold class labels 0 .. {n_out - 1} for a network with {n_out} outputs; "
+            f"row {row} is {y[row].item()!r}"
+        )
+    return y.astype(np.int64)
+
+
+def check_weight(weight, n, name="sample_weight"):
+    """-> (n,) float64, finite, not negative, not all zero; or None."""
+    if weight is None:
+        return None
+    weight = _numbers(weight, name)
+    if weight.shape != (n,):
+        raise ValueError(f"{name} must have shape ({n},), one weight per row of X, got {weight.shape}")
+    _check_finite(weight, name)
+    if (weight < 0).any():
+        row = int(np.argmax(weight < 0))
+        raise ValueError(f"{name} must not be negative; row {row} is {weight[row].item()!r}")
+    if not weight.any():
+        raise ValueError(f"every sample weight is zero, so there is nothing to learn from; give {name} a positive entry")
+    return np.ascontiguousarray(weight, np.float64)
+
+
+def check_parameters(parameters):
+    """Refuse NaN and infinity in a network's parameters."""
+    for name, array in parameters.items():
+        _check_finite(array, f"parameter {name!r}")
+
+
+def check_integer(value, name, low=1):
+    """-> int, at least ``low``."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
+        raise ValueError(f"{name} must be an integer of at least {low}, got {value!r}")
+    return int(value)
+
+
+def check_seed(seed):
+    """-> int of at most 64 bits, or None."""
+    if seed is None:
+        return None
+    seed = check_integer(seed, "seed", 0)
+    if seed >= 1 << 64:
+        raise ValueError(f"seed must be below 2**64, got {seed}")
+    return seed
+
+
+def check_dtype(dtype):
+    """-> numpy.dtype float32 or float64."""
+    try:
+        checked = np.dtype(dtype)
+    except TypeError:
+        checked = None
+    if checked not in (np.dtype("float32"), np.dtype("float64")) or not checked.isnative:
+        raise ValueError(f'dtype must be "float32" or "float64", got {dtype!r}')
+    return checked
+
+
+def check_input_shape(shape):
+    """-> the number of inputs, from an int or a tuple of one."""
+    if isinstance(shape, (tuple, list)):
+        if len(shape) != 1:
+            raise ValueError(f"input_shape of a dense network is one number of inputs, got {shape!r}")
+        (shape,) = shape
+    return check_integer(shape, "input_shape")
+
+
+def _numbers(values, name):
+    """-> a native real array, or an error that says what it is instead."""
+    if isinstance(values, np.matrix):
+        raise TypeError(f"{name} is a numpy.matrix, whose products differ from an array's; use numpy.asarray({name})")
+    if hasattr(values, "tocsr"):
+        raise TypeError(f"{name} is a sparse matrix; a dense array is needed: {name}.toarray()")
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked entries; fill them first: {name}.filled(value)")
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from None
+    kind = array.dtype.kind
+    if kind == "c":
+        raise ValueError(f"{name} is complex ({array.dtype}); only real numbers can be learned from: {name}.real")
+    if kind == "O":
+        if any(isinstance(value, complex) for value in array.flat):
+            raise ValueError(f"{name} holds complex numbers; only real numbers can be learned from")
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{name} holds objects that are not numbers: {error}") from None
+    elif kind not in "biuf":
+        raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
+    if kind == "f" and array.dtype.itemsize not in (4, 8):
+        array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
+    elif not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def _is_numeric_object(array):
+    return array.dtype.kind == "O" and not any(isinstance(value, (str, bytes)) or value is None for value in array.flat)
+
+
+def _check_finite(array, name):
+    """Refuse NaN and infinity, with the first place where one stands."""
+    if array.dtype.kind != "f" or array.size == 0:
+        return
+    rows = max(1, BLOCK // max(1, array[0].size))
+    for begin in range(0, len(array), rows):
+        block = array[begin : begin + rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(block.sum()):  # quick: a sum is finite only where every term is
+                continue
+        finite = np.isfinite(block)
+        if not finite.all():
+            place = np.argwhere(~finite)[0]
+            value = block[tuple(place)]
+            place[0] += begin
+            index = ", ".join(map(str, place))
+            raise ValueError(f"{name} must be finite, but {name}[{index}] is {value}; remove or impute such entries")

@@ -1,0 +1,39 @@
+"""The base of everything a user describes: layers, optimizers, initializers."""
+
+
+class Description:
+    """Immutable, equal by value, printed as it is written.
+
+    A subclass lists its fields in ``__slots__`` in the order of its constructor and sets them with ``_set``.
+    """
+
+    __slots__ = ()
+
+    def _set(self, **fields):
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"{type(self).__name__} cannot be changed; make a new one with {name}={value!r}")
+
+    def __delattr__(self, name):
+        raise AttributeError(f"{type(self).__name__} cannot be changed")
+
+    def _fields(self):
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self._fields() == other._fields()
+
+    def __hash__(self):
+        return hash((type(self).__name__, self._fields()))
+
+    def __repr__(self):
+        fields = ", ".join(f"{name}={value!r}" for name, value in zip(self.__slots__, self._fields()))
+        return f"{type(self).__name__}({fields})"
+
+    def __getstate__(self):
+        return dict(zip(self.__slots__, self._fields()))
+
+    def __setstate__(self, state):
+        self._set(**state)

@@ -1,0 +1,48 @@
+"""What happened while training: an array per quantity, an entry per epoch."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+
+class History(Mapping):
+    """Name -> array with an entry per finished epoch: "loss", "seconds", "val_loss", "val_accuracy", ...
+
+    "loss" is the mean over the epoch's rows while the parameters were changing.
+    Where a quantity was not measured in an epoch its entry is NaN.
+    """
+
+    def __init__(self):
+        self._epochs = []
+
+    def append(self, **quantities):
+        """Add the figures of an epoch."""
+        self._epochs.append({name: float(value) for name, value in quantities.items()})
+
+    @property
+    def n_epochs(self):
+        """The number of finished epochs."""
+        return len(self._epochs)
+
+    @property
+    def last(self):
+        """The figures of the last finished epoch, a dict."""
+        return dict(self._epochs[-1]) if self._epochs else {}
+
+    def _names(self):
+        return list(dict.fromkeys(name for epoch in self._epochs for name in epoch))
+
+    def __getitem__(self, name):
+        if name not in self._names():
+            raise KeyError(f"no {name!r} in this history; it has: {', '.join(self._names()) or 'no epoch yet'}")
+        return np.array([epoch.get(name, np.nan) for epoch in self._epochs])
+
+    def __iter__(self):
+        return iter(self._names())
+
+    def __len__(self):
+        return len(self._names())
+
+    def __repr__(self):
+        figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())
+        return f"History({self.n_epochs} epochs{'; last: ' + figures if figures else ''})"

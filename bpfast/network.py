@@ -1,0 +1,182 @@
+"""A Network: layers made into shapes, named parameters and a program."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from . import backends, data
+from .backends.base import Builder
+from .layers import check_layers
+
+
+class Network:
+    """A feed-forward network.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        ``[Dense(64, "relu"), Dense(10, "softmax")]``.
+    input_shape : int or tuple of int, optional
+        The number of inputs; taken from the first data when not given.
+    dtype : "float32" or "float64"
+        Of the parameters and of every computation.
+    seed : int, optional
+        Draws the initial weights; None draws them anew each time.
+    """
+
+    def __init__(self, layers, *, input_shape=None, dtype="float32", seed=None):
+        self.layers = check_layers("Network", layers)
+        self.dtype = data.check_dtype(dtype)
+        self.seed = data.check_seed(seed)
+        self.program = None
+        self._parameters = None
+        self._plan = None
+        if input_shape is not None:
+            self.build(input_shape)
+
+    def build(self, input_shape):
+        """Fix the number of inputs, and draw the weights: layer by layer, from the seed."""
+        n_in = data.check_input_shape(input_shape)
+        if self.program is not None:
+            if n_in != self.program.n_in:
+                raise ValueError(f"this network has {self.program.n_in} inputs, got {n_in}")
+            return self
+        builder = self._builder(n_in)
+        rng = np.random.default_rng(self.seed)
+        arrays = {}
+        for name, shape in builder.shapes.items():
+            draw = builder.initializers[name]
+            arrays[name] = (np.zeros(shape) if draw is None else draw(rng, shape)).astype(self.dtype)
+        self.program, self._parameters = builder.program(), Parameters(arrays)
+        return self
+
+    def program_for(self, n_in):
+        """The program that this network is for so many inputs; changes nothing."""
+        return self.program if self.program and self.program.n_in == n_in else self._builder(n_in).program()
+
+    @property
+    def input_shape(self):
+        """The shape of one row, or None before it is known."""
+        return None if self.program is None else (self.program.n_in,)
+
+    @property
+    def parameters(self):
+        """Name -> array, for example ``"0.weight"`` (n_in, n_out) and ``"0.bias"`` (n_out,).
+
+        The arrays are writable and live as long as the network; assigning copies in.
+        """
+        self._check_built("parameters")
+        return self._parameters
+
+    def predict(self, X):
+        """Outputs (n, n_out) for the rows of X (n, n_in), in the network's dtype."""
+        X = data.check_inputs(X, self.program.n_in if self.program else None)
+        self.build(X.shape[1])
+        if self._plan is None:
+            self._plan = self.plan("auto")
+        with self._plan.workspace() as workspace:
+            return self._plan.forward(self.parameters, workspace, X)
+
+    def activations(self, X):
+        """The outputs of every instruction in order, as the reference computes them: a list of arrays (n, width).
+
+        The first entry is X itself.
+        """
+        X = data.check_inputs(X, self.program.n_in if self.program else None)
+        self.build(X.shape[1])
+        return self.plan("numpy").activations(self.parameters, X.astype(self.dtype))[1]
+
+    def plan(self, backend, loss=None, update=None, batch_size=1):
+        """A backend's Plan for this network."""
+        self._check_built("a plan")
+        return backends.new_plan(backend, self.program, self.dtype, loss, update, batch_size)
+
+    def to_vector(self):
+        """All parameters in one vector, in the order of ``parameters``."""
+        return np.concatenate([array.ravel() for array in self.parameters.values()])
+
+    def from_vector(self, vector):
+        """Copy a vector like that of ``to_vector`` into the parameters."""
+        vector = np.asarray(vector)
+        size = sum(array.size for array in self.parameters.values())
+        if vector.shape != (size,):
+            raise ValueError(f"the parameters need a vector of shape ({size},), got {vector.shape}")
+        ends = np.cumsum([array.size for array in self.parameters.values()])[:-1]
+        for (name, array), part in zip(self.parameters.items(), np.split(vector, ends)):
+            self.parameters[name] = part.reshape(array.shape)
+
+    def summary(self):
+        """A table of the layers: parameters, shapes and counts, as text."""
+        self._check_built("a summary")
+        widths = [len("parameter"), *(len(name) for name in self.parameters)]
+        column = max(widths) + 2
+        lines = [repr(self), f"{'parameter':<{column}}{'shape':<16}count"]
+        for name, array in self.parameters.items():
+            lines.append(f"{name:<{column}}{str(array.shape):<16}{array.size:,}")
+        lines.append(f"{'total':<{column}}{'':<16}{sum(a.size for a in self.parameters.values()):,}")
+        return "\n".join(lines)
+
+    def copy(self):
+        """A network of its own with the same layers and parameters."""
+        other = Network(self.layers, input_shape=self.input_shape, dtype=self.dtype, seed=self.seed)
+        if self.program is not None:
+            other.from_vector(self.to_vector())
+        return other
+
+    def __eq__(self, other):
+        if type(self) is not type(other):
+            return NotImplemented
+        same = (self.layers, self.dtype, self.input_shape) == (other.layers, other.dtype, other.input_shape)
+        return same and (
+            self.program is None
+            or all(np.array_equal(a, other.parameters[name]) for name, a in self.parameters.items())
+        )
+
+    __hash__ = None  # its parameters change
+
+    def __repr__(self):
+        shape = "" if self.program is None else f", input_shape={self.program.n_in}"
+        return f"Network([{', '.join(map(repr, self.layers))}]{shape}, dtype={self.dtype.name!r}, seed={self.seed!r})"
+
+    def __getstate__(self):
+        return {**self.__dict__, "_plan": None}  # a plan belongs to the process and its CPU
+
+    def _builder(self, n_in):
+        builder = Builder(n_in)
+        builder.layers(self.layers, "", 0)
+        return builder
+
+    def _check_built(self, wanted):
+        if self.program is None:
+            raise ValueError(
+                f"this network does not know its number of inputs yet, so it has not got {wanted}: "
+                "give Network(..., input_shape=n_in), or fit it first"
+            )
+
+
+class Parameters(Mapping):
+    """Name -> array.  Reading gives the array itself, assigning copies into it."""
+
+    def __init__(self, arrays):
+        self._arrays = arrays
+
+    def __getitem__(self, name):
+        return self._arrays[name]
+
+    def __setitem__(self, name, value):
+        if name not in self._arrays:
+            raise KeyError(f"no parameter {name!r}; there are: {', '.join(self._arrays)}")
+        value, array = np.asarray(value), self._arrays[name]
+        if value.shape != array.shape:
+            raise ValueError(f"parameter {name!r} has shape {array.shape}, got {value.shape}")
+        array[...] = value
+
+    def __iter__(self):
+        return iter(self._arrays)
+
+    def __len__(self):
+        return len(self._arrays)
+
+    def __repr__(self):
+        return f"Parameters({', '.join(f'{name}: {array.shape}' for name, array in self._arrays.items())})"
+

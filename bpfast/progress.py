@@ -1,0 +1,54 @@
+"""One line that tells how a fit goes: epoch, loss, samples per second, time left."""
+
+import sys
+import time
+
+REFRESH = 0.1  # seconds
+
+
+class Progress:
+    """Writes to standard error: a line that is rewritten on a terminal, a line per epoch elsewhere if asked for.
+
+    ``verbose``: True, False, or "auto": only on a terminal.
+    """
+
+    def __init__(self, verbose, epochs, rows):
+        if not (verbose == "auto" or isinstance(verbose, (bool, int))):
+            raise ValueError(f'verbose must be True, False or "auto", got {verbose!r}')
+        self._stream, self._epochs, self._rows = sys.stderr, epochs, rows
+        terminal = self._stream is not None and self._stream.isatty()
+        self._live = terminal and bool(verbose)
+        self._lines = bool(verbose) and verbose != "auto"
+        self._begin = self._shown = time.monotonic()
+
+    def rows_done(self, epoch, rows, last):
+        """Rows of the epoch (counted from 0) have been learned from; ``last`` holds the figures of the one before."""
+        now = time.monotonic()
+        if self._live and now - self._shown > REFRESH:
+            self._shown = now
+            self._rewrite(self._line(epoch, rows, now, last))
+
+    def epoch_done(self, epoch, figures):
+        """An epoch is finished with these figures."""
+        now = time.monotonic()
+        if self._lines:
+            self._rewrite(self._line(epoch, self._rows, now, figures) + "\n")
+        else:
+            self.rows_done(epoch, self._rows, figures)
+
+    def close(self):
+        """End the line, so that what follows begins on one of its own."""
+        if self._live and self._shown != self._begin and not self._lines:
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def _line(self, epoch, rows, now, figures):
+        done = epoch * self._rows + rows
+        rate = done / max(now - self._begin, 1e-9)
+        left = (self._epochs * self._rows - done) / max(rate, 1e-9)
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if name != "seconds")
+        return f"epoch {epoch + 1:>{len(str(self._epochs))}}/{self._epochs}  {shown}  {rate:,.0f} samples/s  {left:.1f} s left"
+
+    def _rewrite(self, text):
+        self._stream.write(f"\r\033[K{text}" if self._live else text)
+        self._stream.flush()
