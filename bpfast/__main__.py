@@ -1,4 +1,5 @@
 """`python -m bpfast` is the command `bpfast`."""
+
 import sys
 
 from .cli import main

@@ -1,21 +1,23 @@
 """The command line: `bpfast demo`, `bpfast config`."""
+
 import argparse
 import os
 import sys
 
-from . import __version__, config, demo
+from . import __version__, demo
+from .backends import BACKENDS, missing, show_config
 
 
 def main(arguments=None):
     """Run one command; return the exit status: 0, 2 for wrong arguments, 130 after Ctrl-C."""
-    options = parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     try:
-        sys.stdout.reconfigure(line_buffering=True)  # a line is seen when it is written, in a pipe too
-        options.run(options)
+        given.run(given)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of a pipe has gone; nothing more can be told
+    except BrokenPipeError:  # nobody reads on (`bpfast demo | head -1`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
@@ -26,25 +28,39 @@ def parser():
     top.add_argument("--version", action="version", version=f"bpfast {__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    command = commands.add_parser("demo", help="learn handwritten digits, time the engines, show the gradients")
-    command.add_argument("--epochs", type=positive, default=20, metavar="N", help="default 20")
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and shuffling; default 0")
-    command.add_argument("--backend", choices=["auto", "native", "numba", "numpy"], default="auto",
-                         help="default auto: the first of the others that runs here")
-    command.add_argument("--plot", type=picture, metavar="FILE.png", help="write the learning curves (bpfast[plot])")
-    command.set_defaults(run=lambda options: demo.run(options.epochs, options.seed, options.backend, options.plot))
+    command = commands.add_parser("demo", help="learn handwritten digits, time the engine, show the gradient")
+    command.add_argument("--epochs", type=at_least(1), default=30, metavar="N", help="default 30")
+    command.add_argument("--seed", type=at_least(0), default=0, metavar="N",
+                         help="of the weights and the shuffling; default 0")
+    command.add_argument("--backend", type=backend, choices=["auto", *BACKENDS], default="auto",
+                         help="default auto: the first of the others that can run here")
+    command.add_argument("--plot", type=picture, metavar="FILE.png",
+                         help="write the learning curves; needs matplotlib, the extra bpfast[plot]")
+    command.set_defaults(run=lambda given: demo.run(given.epochs, given.seed, given.backend, given.plot))
 
     command = commands.add_parser("config", help="print versions, CPU level, threads and backends")
-    command.set_defaults(run=lambda options: config.show_config())
+    command.set_defaults(run=lambda given: show_config())
     return top
 
 
-def positive(text):
-    """The type of --epochs."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+def at_least(low):
+    """The type of an argument that is a whole number of at least `low`."""
+
+    def number(text):
+        if int(text) < low:
+            raise argparse.ArgumentTypeError(f"must be at least {low}, got {text}")
+        return int(text)
+
     return number
+
+
+def backend(name):
+    """The type of --backend: one that can run here; "auto" is the first of them."""
+    if name == "auto":
+        return next(candidate for candidate in BACKENDS if not missing(candidate))
+    if name in BACKENDS and (why := missing(name)):
+        raise argparse.ArgumentTypeError(f"{name} cannot run here: {why}")
+    return name
 
 
 def picture(path):

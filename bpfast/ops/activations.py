@@ -12,20 +12,9 @@ from math import pi
 
 from numpy import exp, sqrt, tanh, where
 
+from .softmax import softmax, softmax_adjoint
 from .special import normal_cdf
 from .table import ACTIVATIONS, Activation, fill
-
-
-def softmax(x):
-    """exp(x_i) / sum_j exp(x_j) along the last axis; the maximum is subtracted first, so nothing overflows."""
-    e = exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def softmax_adjoint(dy, x, y):
-    """dx = y * (dy - sum_j dy_j y_j)."""
-    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
-
 
 # fmt: off
 fill(ACTIVATIONS, (

@@ -9,24 +9,8 @@ The training loss is the mean of the values over the batch, weighted by ``sample
 Row for row the twin of losses.h.
 """
 
-from numpy import arange, exp, log
-
-from .activations import softmax
+from .softmax import cross_entropy, cross_entropy_gradient
 from .table import LOSSES, Loss, fill
-
-
-def cross_entropy(z, t):
-    """-log softmax(z)_t = log sum_j exp(z_j) - z_t in nats, by log-sum-exp.   Source: Bishop 2006, eq. 4.108."""
-    z = z - z.max(axis=-1, keepdims=True)
-    return log(exp(z).sum(axis=-1)) - z[arange(len(z)), t]
-
-
-def cross_entropy_gradient(z, t):
-    """softmax(z) - onehot(t)."""
-    dz = softmax(z)
-    dz[arange(len(z)), t] -= 1
-    return dz
-
 
 # fmt: off
 fill(LOSSES, (

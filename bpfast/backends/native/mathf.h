@@ -3,28 +3,27 @@
        for (i = 0; i < n; i++) y[i] = bp_tanh(x[i]);
 
    Straight-line code: no branches, tables, libm or rcp/rsqrt. A result depends on its argument
-   alone, never on the vector width; all CPUs with fused FMA give the same bits.
+   alone, never on the vector width, and is the same on every CPU that fuses FMA.
    NaN in, NaN out; +-inf give the limits; overflow is inf. Round to nearest is assumed.
 
-   Largest errors found, in ulp; in brackets without fused FMA:
+   Largest error found, in ulp, and [without fused FMA]:
 
-                          float        double
-       bp_exp             0.9 [1.2]    0.9 [1.2]    0 below -86.98 (double: -708.05): never denormal
-       bp_log             1.0 [1.0]    1.3 [1.3]    denormal x too; log 0 = -inf, log(-1) = NaN
-       bp_tanh            1.1 [1.1]    1.4 [1.4]
-       bp_sigmoid         2.3 [2.3]    2.3 [2.3]    where it is tiny, too
-       bp_normal_cdf      4.5          4.6          where it is tiny, too
-                          [5 + x*x/2]  [5 + x*x/2]
-       bp_sqrt            0.5 [0.5]    0.5 [0.5]
+                         float              double
+       bp_exp            0.9 [1.2]          1.0 [1.2]          0 where exp x < 2^-125.5 (2^-1021.5)
+       bp_log            1.0 [1.0]          1.3 [1.3]          log 0 = -inf, of denormals as well
+       bp_tanh           1.1 [1.1]          1.4 [1.4]
+       bp_sigmoid        2.5 [2.5]          2.5 [2.5]          also where it is tiny
+       bp_normal_cdf     4.5 [5 + x*x/2]    5.0 [5 + x*x/2]    the same; 0 below -13.2 (-37.64)
+       bp_sqrt           0.5 [0.5]          0.5 [0.5]
 
-   The polynomials are minimax fits (Remez exchange) of relative error below 0.3 ulp, rounded. */
+   Coefficients are rounded minimax fits (Remez exchange) to about 0.3 ulp or better. */
 
 #include <stdint.h>
 #include <string.h>
 
 /* Coefficients from the highest power down: HEAD(first) C(next) ... */
 #if REAL_IS_FLOAT
-typedef uint32_t bp_word; /* unsigned: AVX2 has no arithmetic right shift of 64-bit lanes */
+typedef uint32_t bp_word; /* unsigned: AVX2 shifts int64 right only logically */
 #define BUILTIN(name) __builtin_##name##f
 #define EXP_SERIES(HEAD, C) \
     HEAD(0.00280720578) C(0.01674457454) C(0.0833311006) C(0.333329766) C(1) C(2) C(2)
@@ -80,17 +79,18 @@ static inline real bp_real(bp_word b) { real x; memcpy(&x, &b, sizeof x); return
 static inline real bp_sqrt(real x) { return BUILTIN(sqrt)(x); }
 
 /* exp x = 2^(k-1) * 2 exp(r), x = k ln 2 + r, |r| <= ln 2 / 2, with ln 2 in two parts (Cody & Waite
-   1980). Adding `shift` rounds to an integer and leaves k - 1 + bias in the low bits of t, so that
-   a shift makes 2^(k-1); 2^k itself would overflow at k = 128 (1024), where exp need not. */
+   1980). Adding `shift` rounds x / ln 2 to k and leaves k - 1 + bias in the low bits of t, which a
+   shift makes into 2^(k-1). Not 2^k: that overflows at k = 128 (1024), where exp x need not. */
 static inline real bp_exp(real x)
 {
     const real shift = REAL(0x1.8p23, 0x1.8p52) + (BP_BIAS - 1);
-    real t = FMA(x, (real)0x1.71547652b82fep0 /* 1 / ln 2 */, shift);
+    const real per_ln2 = (real)0x1.71547652b82fep0;
+    real t = FMA(x, per_ln2, shift);
     real k = t - shift;
     real r = FMA(-k, LN2_LO, FMA(-k, LN2_HI, x));
     real y = HORNER(EXP_SERIES, r) * bp_real(bp_bits(t) << BP_MANTISSA);
-    y = x > REAL(89, 710) ? INF : y; /* the exponent of 2^(k-1) wraps soon after this ... */
-    return k < 2 - BP_BIAS ? 0 : y;  /* ... and below this; on k: gcc merges two tests of x badly */
+    y = x > REAL(89, 710) ? INF : y; /* beyond these two the bits of 2^(k-1) are not a power; */
+    return k < 2 - BP_BIAS ? 0 : y;  /* a test of k, as gcc makes slow masks of two tests of x */
 }
 
 /* One formula for both signs: exp(-x) = inf gives 0, and 1 + exp(-x) never cancels. */
@@ -102,15 +102,16 @@ static inline real bp_sigmoid(real x) { return 1 / (1 + bp_exp(-x)); }
 static inline real bp_log(real x)
 {
     const real unit = REAL(0x1p23, 0x1p52), smallest = REAL(0x1p-126, 0x1p-1022);
-    const bp_word root = bp_bits((real)0x1.6a09e6p-1), one = bp_bits(1);
-    real scaled = x < smallest ? x * unit : x; /* makes denormals normal */
+    const bp_word one = bp_bits(1), root = bp_bits((real)0x1.6a09e6p-1); /* sqrt(1/2) */
+    const bp_word fraction = ((bp_word)1 << BP_MANTISSA) - 1;
+    real scaled = x < smallest ? x * unit : x; /* denormals become normal */
     real bias = x < smallest ? unit + BP_BIAS + BP_MANTISSA : unit + BP_BIAS;
     bp_word b = bp_bits(scaled) + (one - root);
-    real k = bp_real(b >> BP_MANTISSA | bp_bits(unit)) - bias; /* integer to real, on any CPU */
+    real m = bp_real((b & fraction) + root);
+    real k = bp_real(b >> BP_MANTISSA | bp_bits(unit)) - bias; /* AVX2 cannot convert int64 */
     k = x < INF ? k : x;
     k = scaled == 0 ? -INF : k;
     k = x < 0 ? BUILTIN(nan)("") : k;
-    real m = bp_real((b & (((bp_word)1 << BP_MANTISSA) - 1)) + root);
     real f = m - 1, s = f / (m + 1), z = s * s;
     real y = FMA(-s, FMA(-z, HORNER(LOG_SERIES, z), f), FMA(k, LN2_LO, f));
     return FMA(k, LN2_HI, y);
@@ -120,14 +121,14 @@ static inline real bp_log(real x)
 static inline real bp_tanh(real x)
 {
     real a = BUILTIN(fabs)(x), z = x * x;
-    real near = FMA(x * z, HORNER(TANH_SERIES, z), x);
-    real far = 1 - 2 / (bp_exp(2 * a) + 1);
-    return BUILTIN(copysign)(a < REAL(0.7, 0.625) ? near : far, x); /* tanh -0 = -0 */
+    real inner = FMA(x * z, HORNER(TANH_SERIES, z), x);
+    real outer = 1 - 2 / (bp_exp(2 * a) + 1);
+    return BUILTIN(copysign)(a < REAL(0.7, 0.625) ? inner : outer, x); /* tanh -0 = -0 */
 }
 
 /* Phi(-a) = R(a) exp(-a*a/2), a >= 0, where R is Mills' ratio / sqrt(2 pi) and (a + K) R(a) a
    polynomial in t = (a - K)/(a + K) = 1 - 2K/(a + K)   (Shepherd & Laframboise 1981).
-   Fused, `miss` is what 1/(a + K) lacks and `low` what a*a loses in rounding: exp would enlarge it. */
+   `miss` and `low` restore, with fused FMA, what the rounding of 1/(a + K) and of a*a lost. */
 static inline real bp_normal_cdf(real x)
 {
     const real K = REAL(4, 5.5), zero_from = REAL(13.4, 38.5);

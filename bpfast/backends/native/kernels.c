@@ -1,0 +1,258 @@
+/* Every kernel of one CPU level and one real type; compiled once for each pair with
+ * -DCPU_LEVEL=v2|v3|v4|base -DREAL_IS_FLOAT=1|0 and that level's -march.  All is static but the table. */
+#include <string.h>
+#if defined __x86_64__
+#include <immintrin.h>
+#elif defined __ARM_NEON
+#include <arm_neon.h>
+#endif
+
+#include "plan.h"
+#include "vector.h"
+#include "mathf.h"
+#include "tiles.h"
+
+/* Tells the compiler that iterations are independent, also where output and input are one array. */
+#if defined __clang__
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+#define INV_SQRT_2PI ((real)0.398942280401432677939946)
+
+#include "../../ops/softmax.h"
+
+/* -- activations: rows into loops, then into the table ------------------------------------------ */
+
+#define HYPER                                                                                                     \
+    const real h0 = (real)hyper[0], h1 = (real)hyper[1];                                                          \
+    (void)h0, (void)h1;
+
+#define ROW(name, f, g)                                                                                           \
+    static void name##_forward(void *Y, const void *X, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld,                 \
+                               const double *hyper) {                                                             \
+        HYPER                                                                                                     \
+        ptrdiff_t width = smaller(round_up(n, VL), ld);                                                           \
+        for (ptrdiff_t r = 0; r < rows; r++) {                                                                    \
+            real *y_ = (real *)Y + r * ld;                                                                        \
+            const real *x_ = (const real *)X + r * ld;                                                            \
+            INDEPENDENT for (ptrdiff_t i = 0; i < width; i++) {                                                   \
+                const real x = x_[i];                                                                             \
+                y_[i] = f;                                                                                        \
+            }                                                                                                     \
+        }                                                                                                         \
+    }                                                                                                             \
+    static void name##_adjoint(void *DX, const void *DY, const void *X, const void *Y, ptrdiff_t rows,            \
+                               ptrdiff_t n, ptrdiff_t ld, const double *hyper) {                                  \
+        HYPER                                                                                                     \
+        ptrdiff_t width = smaller(round_up(n, VL), ld);                                                           \
+        for (ptrdiff_t r = 0; r < rows; r++) {                                                                    \
+            real *dx_ = (real *)DX + r * ld;                                                                      \
+            const real *dy_ = (const real *)DY + r * ld, *x_ = (const real *)X + r * ld,                          \
+                       *y__ = (const real *)Y + r * ld;                                                           \
+            INDEPENDENT for (ptrdiff_t i = 0; i < width; i++) {                                                   \
+                const real dy = dy_[i], x = x_[i], y = y__[i];                                                    \
+                (void)x, (void)y;                                                                                 \
+                dx_[i] = g;                                                                                       \
+            }                                                                                                     \
+        }                                                                                                         \
+    }
+#define ROWWISE(name)
+#include "../../ops/activations.h"
+#undef ROW
+#undef ROWWISE
+
+#define ROW(name, f, g) {#name, name##_forward, name##_adjoint},
+#define ROWWISE(name) {#name, name##_forward, name##_adjoint},
+static const bp_activation activations[] = {
+#include "../../ops/activations.h"
+    {0}};
+#undef ROW
+#undef ROWWISE
+
+/* -- losses ------------------------------------------------------------------------------------- */
+
+#define ROW(name, value, gradient)                                                                                \
+    static void name(double *values, void *DY, const void *Y, const void *T, const double *mean, ptrdiff_t rows,  \
+                     ptrdiff_t n, ptrdiff_t ld, const double *hyper) {                                            \
+        HYPER                                                                                                     \
+        for (ptrdiff_t r = 0; r < rows; r++) {                                                                    \
+            const real *y_ = (const real *)Y + r * ld, *t_ = (const real *)T + r * ld, share = (real)mean[r];     \
+            real *dy_ = (real *)DY + r * ld;                                                                      \
+            double sum = 0;                                                                                       \
+            for (ptrdiff_t j = 0; j < n; j++) {                                                                   \
+                const real y = y_[j], t = t_[j];                                                                  \
+                sum += (double)(value);                                                                           \
+                dy_[j] = share * (gradient);                                                                      \
+            }                                                                                                     \
+            for (ptrdiff_t j = n; j < smaller(round_up(n, BP_LANES), ld); j++) dy_[j] = 0;                        \
+            values[r] = sum;                                                                                      \
+        }                                                                                                         \
+    }
+#define ROWWISE(name)
+#include "../../ops/losses.h"
+#undef ROW
+#undef ROWWISE
+
+#define ROW(name, value, gradient) {#name, name},
+#define ROWWISE(name) {#name, name},
+static const bp_loss losses[] = {
+#include "../../ops/losses.h"
+    {0}};
+#undef ROW
+#undef ROWWISE
+
+/* -- updates ------------------------------------------------------------------------------------ */
+
+#define UPDATE_BEGIN(name)                                                                                        \
+    static void name(void *W, void *const *slots, const void *G, ptrdiff_t n, const void *coefficients) {         \
+        const real *c_ = coefficients, *g_ = G;                                                                   \
+        const real c0 = c_[0], c1 = c_[1], c2 = c_[2], c3 = c_[3], c4 = c_[4], c5 = c_[5];                        \
+        real *w_ = W;                                                                                             \
+        (void)slots, (void)c0, (void)c1, (void)c2, (void)c3, (void)c4, (void)c5;
+#define UPDATE_LOOP                                                                                               \
+    INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) {                                                               \
+        const real g = g_[i];                                                                                     \
+        real w = w_[i];
+#define UPDATE0(name, rule)                                                                                       \
+    UPDATE_BEGIN(name) UPDATE_LOOP rule;                                                                          \
+    w_[i] = w;                                                                                                    \
+    }                                                                                                             \
+    }
+#define UPDATE2(name, p, q, rule)                                                                                 \
+    UPDATE_BEGIN(name) real *p##_ = slots[0], *q##_ = slots[1];                                                   \
+    UPDATE_LOOP real p = p##_[i], q = q##_[i];                                                                    \
+    rule;                                                                                                         \
+    p##_[i] = p;                                                                                                  \
+    q##_[i] = q;                                                                                                  \
+    w_[i] = w;                                                                                                    \
+    }                                                                                                             \
+    }
+#include "../../ops/updates.h"
+#undef UPDATE0
+#undef UPDATE2
+
+#define UPDATE0(name, rule) {#name, 0, name},
+#define UPDATE2(name, p, q, rule) {#name, 2, name},
+static const bp_update updates[] = {
+#include "../../ops/updates.h"
+    {0}};
+
+/* -- instructions ------------------------------------------------------------------------------- */
+
+#include "../../ops/dense.h"
+
+/* An activation of whole rows as an instruction of its own. */
+static void rowwise_forward(const bp_job *job, const bp_instruction *it, ptrdiff_t begin, ptrdiff_t end) {
+    const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
+    real *work = job->work;
+    it->activation->forward(work + out->value + begin * out->ld, work + in->value + begin * in->ld, end - begin, out->n,
+                            out->ld, it->hyper);
+}
+
+/* Its input has no other reader, so its delta is written, not added to. */
+static void rowwise_backward(const bp_job *job, const bp_instruction *it, ptrdiff_t begin, ptrdiff_t end) {
+    const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
+    real *work = job->work;
+    it->activation->adjoint(work + in->delta + begin * in->ld, work + out->delta + begin * out->ld,
+                            work + in->value + begin * in->ld, work + out->value + begin * out->ld, end - begin, out->n,
+                            out->ld, it->hyper);
+}
+
+/* y = a + b, whole rows with their padding. */
+static void add_forward(const bp_job *job, const bp_instruction *it, ptrdiff_t begin, ptrdiff_t end) {
+    const bp_value *values = job->values, *out = values + it->output;
+    real *work = job->work, *y = work + out->value;
+    const real *a = work + values[it->inputs[0]].value, *b = work + values[it->inputs[1]].value;
+    for (ptrdiff_t i = begin * out->ld; i < end * out->ld; i++) y[i] = a[i] + b[i];
+}
+
+static void add_backward(const bp_job *job, const bp_instruction *it, ptrdiff_t begin, ptrdiff_t end) {
+    const bp_value *out = job->values + it->output;
+    real *work = job->work;
+    const real *dy = work + out->delta;
+    for (int s = 0; s < it->n_inputs; s++) {
+        real *dx = work + job->values[it->inputs[s]].delta;
+        if (it->adds_dx[s])
+            for (ptrdiff_t i = begin * out->ld; i < end * out->ld; i++) dx[i] += dy[i];
+        else
+            memcpy(dx + begin * out->ld, dy + begin * out->ld, (size_t)((end - begin) * out->ld) * sizeof(real));
+    }
+}
+
+static const bp_op ops[] = {
+    {"dense", dense_forward, dense_backward, dense_gradient},
+    {"rowwise", rowwise_forward, rowwise_backward, 0},
+    {"add", add_forward, add_backward, 0},
+    {0}};
+
+/* -- data in and out ---------------------------------------------------------------------------- */
+
+#define TYPE(type)                                                                                                \
+    static void gather_##type(real *row, const char *from, ptrdiff_t stride, ptrdiff_t n) {                       \
+        if (stride == sizeof(type))                                                                               \
+            for (ptrdiff_t j = 0; j < n; j++) row[j] = (real)((const type *)from)[j];                             \
+        else                                                                                                      \
+            for (ptrdiff_t j = 0; j < n; j++) row[j] = (real) * (const type *)(from + j * stride);                \
+    }
+BP_TYPES(TYPE)
+#undef TYPE
+#define TYPE(type) gather_##type,
+static void (*const gather_row[])(real *, const char *, ptrdiff_t, ptrdiff_t) = {BP_TYPES(TYPE)};
+#undef TYPE
+
+/* Rows order[begin .. end] of the table, or rows begin .. end where there is no order. */
+static void gather(void *rows, ptrdiff_t ld, ptrdiff_t n, const bp_table *table, const ptrdiff_t *order,
+                   ptrdiff_t begin, ptrdiff_t end) {
+    for (ptrdiff_t i = begin; i < end; i++)
+        gather_row[table->type]((real *)rows + (i - begin) * ld, table->data + (order ? order[i] : i) * table->row_stride,
+                                table->column_stride, n);
+}
+
+static void scatter(void *out, const void *rows, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t n_rows) {
+    for (ptrdiff_t r = 0; r < n_rows; r++)
+        memcpy((real *)out + r * n, (const real *)rows + r * ld, (size_t)n * sizeof(real));
+}
+
+static void convert(void *reals, const double *numbers, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) ((real *)reals)[i] = (real)numbers[i];
+}
+
+static int all_finite(const void *reals, ptrdiff_t n) {
+    const real *x = reals;
+    int finite = 1;
+    for (ptrdiff_t i = 0; i < n; i++) finite &= x[i] - x[i] == 0;
+    return finite;
+}
+
+/* -- the machine's limit ------------------------------------------------------------------------ */
+
+#define PEAK_BEGIN(i, unused) vec c##i = splat((real)i);
+#define PEAK_STEP(i, unused) c##i = VFMA(c##i, a, b);
+#define PEAK_END(i, unused) sum += c##i;
+static double peak(ptrdiff_t n) {
+    const vec a = splat((real)0.999), b = splat((real)1e-3);
+    enum { ROUND = 12 };
+    ROWS_12(PEAK_BEGIN, 0)
+    for (ptrdiff_t i = 0; i < n; i++) { ROWS_12(PEAK_STEP, 0) }
+    vec sum = splat(0);
+    ROWS_12(PEAK_END, 0)
+    volatile real keep = sum[0];
+    (void)keep;
+    return (double)n * ROUND * VL;
+}
+
+#define JOIN_(a, b, c) a##b##c
+#define JOIN(a, b, c) JOIN_(a, b, c)
+#define TEXT_(a) #a
+#define TEXT(a) TEXT_(a)
+#if REAL_IS_FLOAT
+#define REAL_NAME _float
+#else
+#define REAL_NAME _double
+#endif
+
+const bp_kernels JOIN(bp_kernels_, CPU_LEVEL, REAL_NAME) = {
+    TEXT(CPU_LEVEL), sizeof(real), VL, PANEL, activations, losses, updates, ops, weight_size, scratch_size,
+    pack, unpack, dense_plain, gather, scatter, convert, all_finite, peak};

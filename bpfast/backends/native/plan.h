@@ -1,0 +1,100 @@
+/* What the engine and the kernels of every CPU level share: a plan in C.  Offsets count elements. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BP_MAX_SLOTS = 3, BP_MAX_COEFFICIENTS = 16, BP_LANES = 16 };
+
+/* A value of the program: rows of n numbers in the workspace, ld apart; columns n.. are padding. */
+typedef struct {
+    ptrdiff_t n, ld;
+    ptrdiff_t value;  /* y */
+    ptrdiff_t before; /* the pre-activation, where an adjoint reads it; else the same as value */
+    ptrdiff_t delta;  /* dE/dy, then dE/d(pre-activation) */
+} bp_value;
+
+/* Rows of n numbers, ld apart; y and x, or dx and dy, may be the same array. */
+typedef struct {
+    const char *name;
+    void (*forward)(void *y, const void *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const double *hyper);
+    void (*adjoint)(void *dx, const void *dy, const void *x, const void *y, ptrdiff_t rows, ptrdiff_t n,
+                    ptrdiff_t ld, const double *hyper);
+} bp_activation;
+
+/* t: int64 labels, or numbers ld apart.  mean: each row's share of the average.  values: a loss per row. */
+typedef struct {
+    const char *name;
+    void (*run)(double *values, void *dy, const void *y, const void *t, const double *mean, ptrdiff_t rows,
+                ptrdiff_t n, ptrdiff_t ld, const double *hyper);
+} bp_loss;
+
+typedef struct {
+    const char *name;
+    int n_slots;
+    void (*run)(void *w, void *const *slots, const void *g, ptrdiff_t n, const void *coefficients);
+} bp_update;
+
+typedef struct bp_op bp_op;
+
+typedef struct {
+    const bp_op *op;
+    int inputs[2], n_inputs, output;
+    int wants_dx;                   /* the input is not the data */
+    int adds_dx[2];                 /* another instruction has written this input's delta before */
+    ptrdiff_t weight, bias;         /* offsets in the State's arenas */
+    const bp_activation *activation; /* NULL: linear */
+    double hyper[4];
+} bp_instruction;
+
+/* One thread's view of a run: where everything is. */
+typedef struct {
+    const bp_value *values;
+    void *work;                     /* the workspace's values and deltas */
+    void *scratch;                  /* of this thread: a transposed panel, tiles of a gradient */
+    void *parameters, *gradient, *slots[BP_MAX_SLOTS];
+    const bp_update *update;        /* applied to each tile of the gradient; NULL: the gradient is kept */
+    const void *coefficients;
+    int continues;                  /* the gradient goes on from an earlier block of the batch */
+} bp_job;
+
+/* forward, backward: for rows begin .. end.  gradient: of parameters, for inputs begin .. end, over all rows. */
+struct bp_op {
+    const char *name;
+    void (*forward)(const bp_job *, const bp_instruction *, ptrdiff_t begin, ptrdiff_t end);
+    void (*backward)(const bp_job *, const bp_instruction *, ptrdiff_t begin, ptrdiff_t end);
+    void (*gradient)(const bp_job *, const bp_instruction *, ptrdiff_t rows, ptrdiff_t begin, ptrdiff_t end);
+};
+
+/* A strided table of numbers from outside. */
+typedef struct {
+    const char *data;
+    ptrdiff_t row_stride, column_stride; /* bytes */
+    int type;                            /* index into BP_TYPES */
+} bp_table;
+
+#define BP_TYPES(TYPE) \
+    TYPE(float) TYPE(double) TYPE(int8_t) TYPE(uint8_t) TYPE(int16_t) TYPE(uint16_t) TYPE(int32_t) \
+    TYPE(uint32_t) TYPE(int64_t) TYPE(uint64_t)
+
+/* Everything compiled for one CPU level and one real type. */
+typedef struct {
+    const char *level;
+    int real_size, vector, panel; /* numbers in a vector, in a row of a weight panel */
+    const bp_activation *activations;
+    const bp_loss *losses;
+    const bp_update *updates;
+    const bp_op *ops; /* all tables end with a row without a name */
+
+    ptrdiff_t (*weight_size)(ptrdiff_t n_in, ptrdiff_t n_out);
+    ptrdiff_t (*scratch_size)(ptrdiff_t n_in, ptrdiff_t n_out);
+    void (*pack)(void *panels, const void *weight, ptrdiff_t n_in, ptrdiff_t n_out);
+    void (*unpack)(void *weight, const void *panels, ptrdiff_t n_in, ptrdiff_t n_out);
+    /* y = act(x W + b) for few rows, from weights as the user sees them; same sums in the same order */
+    void (*dense_plain)(const bp_job *, const bp_instruction *, ptrdiff_t rows, const void *weight, const void *bias);
+    void (*gather)(void *rows, ptrdiff_t ld, ptrdiff_t n, const bp_table *, const ptrdiff_t *order, ptrdiff_t begin,
+                   ptrdiff_t end);
+    void (*scatter)(void *out, const void *rows, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t n_rows);
+    void (*convert)(void *reals, const double *numbers, ptrdiff_t n);
+    int (*all_finite)(const void *reals, ptrdiff_t n);
+    double (*peak)(ptrdiff_t n); /* n rounds of independent FMAs; returns their number */
+} bp_kernels;

@@ -1,0 +1,145 @@
+/* Vectors of the CPU level that is compiled for, and the one fused multiply-add.
+ *
+ * Vector width chooses no algorithm: sums along a row use BP_LANES virtual lanes on every level. */
+#if REAL_IS_FLOAT
+typedef float real;
+typedef int32_t bits;
+#else
+typedef double real;
+typedef int64_t bits;
+#endif
+
+#if defined __AVX512F__
+#define VECTOR_BYTES 64
+#elif defined __AVX2__
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+
+typedef real vec __attribute__((vector_size(VECTOR_BYTES), may_alias));
+typedef real uvec __attribute__((vector_size(VECTOR_BYTES), may_alias, aligned(sizeof(real))));
+typedef bits ivec __attribute__((vector_size(VECTOR_BYTES), may_alias));
+
+enum { VL = VECTOR_BYTES / sizeof(real), LANE_VECTORS = BP_LANES / VL };
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vec load(const real *p) { return *(const vec *)p; }
+INLINE vec loadu(const real *p) { return *(const uvec *)p; }
+INLINE void store(real *p, vec v) { *(vec *)p = v; }
+INLINE vec splat(real x) { return x - (vec){0}; }
+
+/* a * b + c with one rounding where the CPU has it: the source decides, never the compiler. */
+#if defined __FMA__ || defined __ARM_FEATURE_FMA
+#if REAL_IS_FLOAT
+#define FMA(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define FMA(a, b, c) __builtin_fma(a, b, c)
+#endif
+#else
+#define FMA(a, b, c) ((a) * (b) + (c))
+#endif
+
+#if defined __AVX512F__ && REAL_IS_FLOAT
+#define VFMA(a, b, c) ((vec)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#elif defined __AVX512F__
+#define VFMA(a, b, c) ((vec)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
+#elif defined __FMA__ && REAL_IS_FLOAT
+#define VFMA(a, b, c) ((vec)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+#elif defined __FMA__
+#define VFMA(a, b, c) ((vec)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
+#elif defined __ARM_FEATURE_FMA && REAL_IS_FLOAT
+#define VFMA(a, b, c) ((vec)vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
+#elif defined __ARM_FEATURE_FMA
+#define VFMA(a, b, c) ((vec)vfmaq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
+#else
+#define VFMA(a, b, c) ((a) * (b) + (c))
+#endif
+
+/* SHUFFLE(a, b, i...): the numbers i of a followed by b. */
+#if defined __clang__
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
+#endif
+
+/* INTERLEAVE_LOW, _HIGH: a0 b0 a1 b1 ... of the lower and of the upper halves.  ROTATE_k: number i becomes i + k. */
+#if REAL_IS_FLOAT && VECTOR_BYTES == 64
+#define INTERLEAVE_LOW(a, b) SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define INTERLEAVE_HIGH(a, b) SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define ROTATE_8(a) SHUFFLE(a, a, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
+#define ROTATE_4(a) SHUFFLE(a, a, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3)
+#define ROTATE_2(a) SHUFFLE(a, a, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1)
+#define ROTATE_1(a) SHUFFLE(a, a, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0)
+#elif REAL_IS_FLOAT && VECTOR_BYTES == 32 || !REAL_IS_FLOAT && VECTOR_BYTES == 64
+#define INTERLEAVE_LOW(a, b) SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define INTERLEAVE_HIGH(a, b) SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#define ROTATE_4(a) SHUFFLE(a, a, 4, 5, 6, 7, 0, 1, 2, 3)
+#define ROTATE_2(a) SHUFFLE(a, a, 2, 3, 4, 5, 6, 7, 0, 1)
+#define ROTATE_1(a) SHUFFLE(a, a, 1, 2, 3, 4, 5, 6, 7, 0)
+#elif REAL_IS_FLOAT || VECTOR_BYTES == 32
+#define INTERLEAVE_LOW(a, b) SHUFFLE(a, b, 0, 4, 1, 5)
+#define INTERLEAVE_HIGH(a, b) SHUFFLE(a, b, 2, 6, 3, 7)
+#define ROTATE_2(a) SHUFFLE(a, a, 2, 3, 0, 1)
+#define ROTATE_1(a) SHUFFLE(a, a, 1, 2, 3, 0)
+#else
+#define INTERLEAVE_LOW(a, b) SHUFFLE(a, b, 0, 2)
+#define INTERLEAVE_HIGH(a, b) SHUFFLE(a, b, 1, 3)
+#define ROTATE_1(a) SHUFFLE(a, a, 1, 0)
+#endif
+
+/* The sum of BP_LANES lanes, folded 8-4-2-1: lane i takes lane i + 8, then i + 4, i + 2, i + 1. */
+INLINE real fold(const vec *lanes) {
+#if defined ROTATE_8
+    vec s = lanes[0];
+    s += ROTATE_8(s);
+#elif defined ROTATE_4
+    vec s = lanes[0] + lanes[1];
+#elif defined ROTATE_2
+    vec s = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+#else
+    vec s = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+#endif
+#if defined ROTATE_4
+    s += ROTATE_4(s);
+#endif
+#if defined ROTATE_2
+    s += ROTATE_2(s);
+#endif
+    s += ROTATE_1(s);
+    return s[0];
+}
+
+/* sum a_i b_i and sum a_i over n numbers, a multiple of BP_LANES: lane i mod 16 takes number i. */
+INLINE real lane_dot(const real *a, const real *b, ptrdiff_t n) {
+    vec lanes[LANE_VECTORS] = {0};
+    for (ptrdiff_t i = 0; i < n; i += BP_LANES)
+        for (int l = 0; l < LANE_VECTORS; l++)
+            lanes[l] = VFMA(loadu(a + i + l * VL), loadu(b + i + l * VL), lanes[l]);
+    return fold(lanes);
+}
+
+INLINE real lane_sum(const real *a, ptrdiff_t n) {
+    vec lanes[LANE_VECTORS] = {0};
+    for (ptrdiff_t i = 0; i < n; i += BP_LANES)
+        for (int l = 0; l < LANE_VECTORS; l++) lanes[l] += loadu(a + i + l * VL);
+    return fold(lanes);
+}
+
+INLINE ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t to) { return (n + to - 1) / to * to; }
+INLINE ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
+/* t[j][i] = s[i][j] for a square of VL x VL: log2(VL) rounds of interleaving the first half with the second. */
+INLINE void transpose(real *t, ptrdiff_t ldt, const real *s, ptrdiff_t lds) {
+    vec a[VL], b[VL];
+    for (int i = 0; i < VL; i++) a[i] = load(s + i * lds);
+    for (int round = 1; round < VL; round *= 2) {
+        for (int i = 0; i < VL / 2; i++) {
+            b[2 * i] = INTERLEAVE_LOW(a[i], a[i + VL / 2]);
+            b[2 * i + 1] = INTERLEAVE_HIGH(a[i], a[i + VL / 2]);
+        }
+        for (int i = 0; i < VL; i++) a[i] = b[i];
+    }
+    for (int i = 0; i < VL; i++) store(t + i * ldt, a[i]);
+}

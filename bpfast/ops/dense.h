@@ -1,0 +1,182 @@
+/* The dense layer z = x W + b, y = f(z) and its adjoint, the twin of dense.py.
+ *
+ * In a State the weight lies in panels of PANEL columns, the last one as narrow as the columns need:
+ * panel p holds W[:, p * PANEL ..] as rows k = 0 .. n_in of `width` numbers, then rows of zeros up to
+ * round_up(n_in, VL).  Forward, gradient and update all stream it.  A single output (n_out = 1) keeps
+ * its weight as one vector, and sums over k in 16 lanes. */
+
+static const real ZEROS[PANEL] __attribute__((aligned(64))) = {0};
+static const real ONE = 1;
+
+enum { CHUNK = 24 * VL }; /* numbers of gradient made before an update: L1 holds them and their slots */
+
+typedef struct {
+    ptrdiff_t first; /* column */
+    ptrdiff_t width; /* numbers in a row */
+    real *begin;     /* row 0 */
+} panel;
+
+static panel panel_at(real *weight, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t first) {
+    ptrdiff_t width = smaller(PANEL, round_up(n_out, VL) - first);
+    return (panel){first, width, weight + first * round_up(n_in, VL)};
+}
+
+static ptrdiff_t weight_size(ptrdiff_t n_in, ptrdiff_t n_out) {
+    return n_out == 1 ? round_up(n_in, BP_LANES) : round_up(n_in, VL) * round_up(n_out, VL);
+}
+
+/* Numbers of scratch for a layer: a transposed panel, or a tile's height of gradient, or a whole plain vector. */
+static ptrdiff_t scratch_size(ptrdiff_t n_in, ptrdiff_t n_out) {
+    ptrdiff_t transposed = PANEL * round_up(n_out, PANEL), tiles = (CHUNK + 12 * PANEL), vector = round_up(n_in, BP_LANES);
+    return transposed + tiles + vector;
+}
+
+static void pack(void *panels, const void *weight, ptrdiff_t n_in, ptrdiff_t n_out) {
+    const real *w = weight;
+    if (n_out == 1) {
+        memcpy(panels, w, (size_t)n_in * sizeof(real));
+        return;
+    }
+    for (ptrdiff_t first = 0; first < n_out; first += PANEL) {
+        panel p = panel_at(panels, n_in, n_out, first);
+        for (ptrdiff_t k = 0; k < n_in; k++)
+            memcpy(p.begin + k * p.width, w + k * n_out + first,
+                   (size_t)smaller(p.width, n_out - first) * sizeof(real));
+    }
+}
+
+static void unpack(void *weight, const void *panels, ptrdiff_t n_in, ptrdiff_t n_out) {
+    real *w = weight;
+    if (n_out == 1) {
+        memcpy(w, panels, (size_t)n_in * sizeof(real));
+        return;
+    }
+    for (ptrdiff_t first = 0; first < n_out; first += PANEL) {
+        panel p = panel_at((real *)panels, n_in, n_out, first);
+        for (ptrdiff_t k = 0; k < n_in; k++)
+            memcpy(w + k * n_out + first, p.begin + k * p.width,
+                   (size_t)smaller(p.width, n_out - first) * sizeof(real));
+    }
+}
+
+/* Rows begin .. end: z = x W + b, y = f(z). */
+static void dense_forward(const bp_job *job, const bp_instruction *it, ptrdiff_t begin, ptrdiff_t end) {
+    const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
+    const real *x = (real *)job->work + in->value + begin * in->ld;
+    real *z = (real *)job->work + out->before + begin * out->ld, *y = (real *)job->work + out->value + begin * out->ld;
+    real *weight = (real *)job->parameters + it->weight;
+    const real *bias = (real *)job->parameters + it->bias;
+    ptrdiff_t rows = end - begin;
+    if (out->n == 1)
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            store(z + r * out->ld, (vec){0}); /* the padding, on which activations work too */
+            z[r * out->ld] = bias[0] + lane_dot(x + r * in->ld, weight, round_up(in->n, BP_LANES));
+        }
+    else
+        for (ptrdiff_t first = 0; first < out->n; first += PANEL) {
+            panel p = panel_at(weight, in->n, out->n, first);
+            panel_product(rows, (int)(p.width / VL), in->n, x, in->ld, 1, p.begin, p.width, z + first, out->ld,
+                          bias + first, 0);
+        }
+    if (it->activation) it->activation->forward(y, z, rows, out->n, out->ld, it->hyper);
+}
+
+/* The rows of one panel of W^T: t[n] = W[first .. first + width, n], width numbers, for n < n_out. */
+static void transposed_panel(real *t, real *weight, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t first, ptrdiff_t width) {
+    for (ptrdiff_t column = 0; column < n_out; column += PANEL) {
+        panel p = panel_at(weight, n_in, n_out, column);
+        for (ptrdiff_t j = 0; j < p.width; j += VL)
+            for (ptrdiff_t k = 0; k < width; k += VL)
+                transpose(t + (column + j) * width + k, width, p.begin + (first + k) * p.width + j, p.width);
+    }
+}
+
+/* Rows begin .. end: delta = f'(z) * dE/dy in place, dE/dx = delta W^T. */
+static void dense_backward(const bp_job *job, const bp_instruction *it, ptrdiff_t begin, ptrdiff_t end) {
+    const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
+    real *work = job->work, *delta = work + out->delta + begin * out->ld, *t = job->scratch;
+    real *weight = (real *)job->parameters + it->weight;
+    ptrdiff_t rows = end - begin;
+    if (it->activation)
+        it->activation->adjoint(delta, delta, work + out->before + begin * out->ld, work + out->value + begin * out->ld,
+                                rows, out->n, out->ld, it->hyper);
+    if (!it->wants_dx) return;
+    real *dx = work + in->delta + begin * in->ld;
+    for (ptrdiff_t first = 0; first < in->n; first += PANEL) {
+        ptrdiff_t width = smaller(PANEL, round_up(in->n, VL) - first);
+        const real *wt = weight + first; /* of a single output: the weight itself */
+        if (out->n > 1) {
+            transposed_panel(t, weight, in->n, out->n, first, width);
+            wt = t;
+        }
+        panel_product(rows, (int)(width / VL), out->n, delta, out->ld, 1, wt, width, dx + first, in->ld,
+                      it->adds_dx[0] ? dx + first : ZEROS, it->adds_dx[0] ? in->ld : 0);
+    }
+}
+
+/* The gradient of n parameters at `offset` is in g: make a step, or keep it. */
+static void use_gradient(const bp_job *job, ptrdiff_t offset, const real *g, ptrdiff_t n) {
+    real *slots[BP_MAX_SLOTS];
+    for (int s = 0; s < job->update->n_slots; s++) slots[s] = (real *)job->slots[s] + offset;
+    job->update->run((real *)job->parameters + offset, (void *const *)slots, g, n, job->coefficients);
+}
+
+/* One row of products for n_numbers columns of B: the sum over the batch of a * B[row]. */
+static void gradient_row(const bp_job *job, ptrdiff_t offset, ptrdiff_t rows, const real *a, ptrdiff_t a_row, const real *B,
+                         ptrdiff_t ldb, ptrdiff_t n) {
+    for (ptrdiff_t first = 0; first < n; first += PANEL) {
+        ptrdiff_t width = smaller(PANEL, round_up(n, VL) - first);
+        real *kept = (real *)job->gradient + offset + first, *g = job->update ? job->scratch : kept;
+        panel_product(1, (int)(width / VL), rows, a, 0, a_row, B + first, ldb, g, 0, job->continues ? kept : ZEROS, 0);
+        if (job->update) use_gradient(job, offset + first, g, width);
+    }
+}
+
+/* dE/dW = x^T delta for inputs begin .. end, and dE/db with the first of them, over all rows of the block. */
+static void dense_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_t rows, ptrdiff_t begin, ptrdiff_t end) {
+    const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
+    const real *x = (real *)job->work + in->value, *delta = (real *)job->work + out->delta;
+    if (begin == 0) gradient_row(job, it->bias, rows, &ONE, 0, delta, out->ld, out->n);
+    if (out->n == 1) {
+        if (begin == 0) gradient_row(job, it->weight, rows, delta, out->ld, x, in->ld, in->n);
+        return;
+    }
+    for (ptrdiff_t first = 0; first < out->n; first += PANEL) {
+        panel p = panel_at((real *)job->gradient + it->weight, in->n, out->n, first);
+        int columns = (int)(p.width / VL);
+        if (!job->update) {
+            real *g = p.begin + begin * p.width;
+            panel_product(end - begin, columns, rows, x + begin, 1, in->ld, delta + first, out->ld, g, p.width,
+                          job->continues ? g : ZEROS, job->continues ? p.width : 0);
+            continue;
+        }
+        ptrdiff_t height = most_rows[columns] * (1 + (CHUNK - 1) / (most_rows[columns] * p.width));
+        for (ptrdiff_t k = begin; k < end; k += height) {
+            ptrdiff_t n = smaller(height, end - k);
+            panel_product(n, columns, rows, x + k, 1, in->ld, delta + first, out->ld, job->scratch, p.width, ZEROS, 0);
+            use_gradient(job, p.begin + k * p.width - (real *)job->gradient, job->scratch, n * p.width);
+        }
+    }
+}
+
+/* y = f(x W + b) for few rows, from the weight as the user sees it; the same sums in the same order. */
+static void dense_plain(const bp_job *job, const bp_instruction *it, ptrdiff_t rows, const void *weight, const void *bias) {
+    const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
+    real *work = job->work, *z = work + out->before, *vector = job->scratch;
+    const real *x = work + in->value, *w = weight;
+    ptrdiff_t n_in = in->n, n_out = out->n;
+    if (n_out == 1) {
+        memset(vector, 0, (size_t)round_up(n_in, BP_LANES) * sizeof(real));
+        memcpy(vector, w, (size_t)n_in * sizeof(real));
+    }
+    for (ptrdiff_t r = 0; r < rows; r++, x += in->ld) {
+        real *restrict sums = z + r * out->ld;
+        memcpy(sums, bias, (size_t)n_out * sizeof(real));
+        if (n_out == 1)
+            sums[0] += lane_dot(x, vector, round_up(n_in, BP_LANES));
+        else
+            for (ptrdiff_t k = 0; k < n_in; k++)
+                for (ptrdiff_t j = 0; j < n_out; j++) sums[j] = FMA(x[k], w[k * n_out + j], sums[j]);
+    }
+    if (it->activation) it->activation->forward(work + out->value, z, rows, n_out, out->ld, it->hyper);
+}
