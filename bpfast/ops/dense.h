@@ -128,6 +128,7 @@ static void gradient_row(const bp_job *job, ptrdiff_t offset, ptrdiff_t rows, co
         ptrdiff_t width = smaller(PANEL, round_up(n, VL) - first);
         real *kept = (real *)job->gradient + offset + first, *g = job->update ? job->scratch : kept;
         panel_product(1, (int)(width / VL), rows, a, 0, a_row, B + first, ldb, g, 0, job->continues ? kept : ZEROS, 0);
+        for (ptrdiff_t j = n - first; j < width; j++) g[j] = 0; /* f(0) in the padding of B need not be 0 */
         if (job->update) use_gradient(job, offset + first, g, width);
     }
 }
