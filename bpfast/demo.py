@@ -1,6 +1,8 @@
 """`python -m bpfast demo`: handwritten digits, learned while you watch."""
 
 import os
+import subprocess
+import sys
 from importlib.resources import files
 
 import numpy as np
@@ -27,64 +29,69 @@ def optdigits():
         return X_train, data["y_train"], X_test, data["y_test"]
 
 
+def task(backend, seed=0):
+    """-> (Trainer of an untrained network, X, y, X_test, y_test)."""
+    net = Network([Dense(512, "relu"), Dense(256, "relu"), Dense(10, "softmax")], input_shape=64, seed=seed)
+    trainer = Trainer(
+        net, loss="cross_entropy", optimizer=Adam(1e-3), batch_size=64, seed=seed, backend=backend
+    )
+    return trainer, *optdigits()
+
+
 def run(epochs=30, seed=0, backend="auto", plot=None):
     """Train and test a network, time an epoch of each engine, look at the gradient; print everything.
 
     plot    None, or the file that the learning curves are written to
     """
-    X, y, X_test, y_test = optdigits()
-    net = Network([Dense(512, "relu"), Dense(256, "relu"), Dense(10, "softmax")], input_shape=64, seed=seed)
-    before = net.copy()
-
-    settings = {"loss": "cross_entropy", "optimizer": Adam(1e-3), "batch_size": 64, "seed": seed}
-
-    trainer = Trainer(net, backend=backend, **settings)
+    trainer, X, y, X_test, y_test = task(backend, seed)
     print(f"bpfast {__version__}: handwritten digits of 8 x 8 pixels (UCI optdigits)")
     print(f"{len(X)} digits to learn from, {len(X_test)} by other writers to be tested on")
     print("network 64-512-256-10, relu, softmax with cross-entropy, Adam, batches of 64, "
           f"backend {trainer.backend}\n", flush=True)
+    before = gradient_norms(trainer, X, y)
     history = trainer.fit(X, y, epochs=epochs, validation=(X_test, y_test), verbose=True)
     accuracy = trainer.evaluate(X_test, y_test)["accuracy"]
-    print(f"\ntest accuracy {accuracy:.4f} after {history['seconds'].sum():.2f} s of training", flush=True)
+    print(f"\ntest accuracy {accuracy:.4f} after {history['seconds'].sum():.2f} s of training")
 
-    print_seconds(lambda engine: Trainer(before.copy(), backend=engine, **settings), X, y)
-    print_gradients(Trainer(before, backend=trainer.backend, **settings), trainer, X, y)
+    print("\nnorm of the gradient      before    after training")
+    for layer, norm in gradient_norms(trainer, X, y).items():
+        n_in, n_out = trainer.network.parameters[f"{layer}.weight"].shape
+        print(f"  layer {layer}  {n_in:4} -> {n_out:<4}{before[layer]:12.2e}{norm:12.2e}")
+
+    print("\ntime per epoch on one thread, the fastest of several", flush=True)
+    timing = "from bpfast.demo import print_seconds; print_seconds()"
+    subprocess.run([sys.executable, "-c", timing], env=unhindered(os.environ), check=True)
     if plot is not None:
         write_curves(history, plot)
 
 
-def print_seconds(trainer_on, X, y):
-    """Time an epoch of the reference and of the native engine on the same work: the fastest of several."""
-    print("\ntime per epoch, the fastest of several")
+def gradient_norms(trainer, X, y):
+    """-> dict, layer -> Euclidean norm of the gradient of its weight and bias over all rows."""
+    squares = {}
+    for name, gradient in trainer.loss_and_gradients(X, y)[1].items():
+        layer = name.rpartition(".")[0]
+        squares[layer] = squares.get(layer, 0.0) + np.square(gradient, dtype="f8").sum()
+    return {layer: np.sqrt(square) for layer, square in squares.items()}
+
+
+def unhindered(environment):
+    """The environment in which NumPy's BLAS is at its best on one thread, like the native engine."""
+    one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+    held_back = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+    return {name: text for name, text in environment.items() if name not in held_back} | one_thread
+
+
+def print_seconds():
+    """Time an epoch of the reference and of the native engine, on the same work."""
     seconds = {}
     for backend, epochs in ("numpy", 8), ("native", 40):
         if why := missing(backend):
             print(f"  {backend:9}not available: {why}")
             continue
-        seconds[backend] = trainer_on(backend).fit(X, y, epochs=epochs, verbose=False)["seconds"].min()
+        trainer, X, y, *_ = task(backend)
+        seconds[backend] = trainer.fit(X, y, epochs=epochs, verbose=False)["seconds"].min()
         ratio = f"{seconds['numpy'] / seconds[backend]:8.1f} x as fast" if backend != "numpy" else ""
         print(f"  {backend:9}{1e3 * seconds[backend]:8.2f} ms{ratio}")
-    held_back = [name for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if name in os.environ]
-    if held_back:
-        print(f"  ({', '.join(held_back)} set in the environment: NumPy may be slower here than it could be)")
-
-
-def print_gradients(before, after, X, y):
-    """Print the Euclidean norm of the gradient over the training set, layer by layer."""
-    print("\nnorm of the gradient      before    after training")
-    norms = [gradient_norms(trainer.loss_and_gradients(X, y)[1]) for trainer in (before, after)]
-    for layer in norms[0]:
-        n_in, n_out = after.network.parameters[f"{layer}.weight"].shape
-        print(f"  layer {layer}  {n_in:4} -> {n_out:<4}" + "".join(f"{norm[layer]:12.2e}" for norm in norms))
-
-
-def gradient_norms(gradients):
-    """-> dict, layer -> norm of its weight's and its bias's gradient together."""
-    squares = {}
-    for name, gradient in gradients.items():
-        layer = name.rpartition(".")[0]
-        squares[layer] = squares.get(layer, 0.0) + np.square(gradient, dtype="f8").sum()
-    return {layer: np.sqrt(square) for layer, square in squares.items()}
 
 
 def write_curves(history, path):

@@ -136,7 +136,8 @@ class Trainer:
         order = plan.permutation(n, self.seed, self._epoch) if shuffle else np.arange(n)
         coefficients = self.optimizer.coefficients(state.steps + 1, -(-n // self.batch_size))
         self._epoch += 1
-        before, begin = state.snapshot(), time.perf_counter()
+        state.save()
+        begin = time.perf_counter()
         with plan.workspace() as workspace:
             workspace.start()
             done = 0
@@ -147,7 +148,7 @@ class Trainer:
                 report(done)
             if workspace.diverged or state.not_finite():
                 culprit = self._find_culprit(state, rows.X[order[done : done + self.batch_size]])
-                state.restore(before)
+                state.go_back()
                 raise self._divergence(culprit, rows.X)
             loss = workspace.loss_sum / workspace.weight_sum
         return {"loss": loss, "seconds": time.perf_counter() - begin}

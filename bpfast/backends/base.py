@@ -152,12 +152,12 @@ class State:
         """Whether a parameter is infinite or NaN."""
         raise NotImplementedError
 
-    def snapshot(self):
-        """-> an opaque copy of parameters, slots and steps."""
+    def save(self):
+        """Remember the parameters, slots and steps of now."""
         raise NotImplementedError
 
-    def restore(self, snapshot):
-        """Go back to a snapshot."""
+    def go_back(self):
+        """Return to what ``save`` remembered."""
         raise NotImplementedError
 
 

@@ -2,7 +2,7 @@
 
 enum { BP_SHUFFLE = 1 };
 
-static void philox(uint32_t out[4], uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1) {
+static inline void philox(uint32_t out[4], uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1) {
     for (int round = 0; round < 10; round++) {
         uint64_t p0 = (uint64_t)0xD2511F53 * c0, p1 = (uint64_t)0xCD9E8D57 * c2;
         c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0, c1 = (uint32_t)p1;
@@ -13,7 +13,7 @@ static void philox(uint32_t out[4], uint32_t c0, uint32_t c1, uint32_t c2, uint3
 }
 
 /* A random order of n rows, by the shuffle of Fisher and Yates (Durstenfeld 1964).   order (n,)  OUT */
-static void permutation(ptrdiff_t *order, ptrdiff_t n, uint64_t seed, uint64_t epoch) {
+static inline void permutation(ptrdiff_t *order, ptrdiff_t n, uint64_t seed, uint64_t epoch) {
     uint32_t words[4];
     for (ptrdiff_t i = 0; i < n; i++) order[i] = i;
     for (ptrdiff_t draw = 0; draw < n - 1; draw++) {

@@ -7,250 +7,29 @@ ranges, and sums go on in index order, so a team of threads may share them and t
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
+from .plan cimport *
+from .tables cimport (CACHE_LINE, Arena, Table, address, find_activation, find_kernels, find_loss, find_op,
+                      find_update)
+
 import numpy as np
 
-from ... import config
 from .. import base
-
-cdef extern from "plan.h" nogil:
-    enum: BP_MAX_SLOTS, BP_MAX_COEFFICIENTS, BP_LANES
-
-    ctypedef struct bp_value:
-        Py_ssize_t n, ld, value, before, delta
-
-    ctypedef struct bp_activation:
-        const char *name
-        void (*forward)(void *, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *) noexcept nogil
-        void (*adjoint)(void *, const void *, const void *, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                        const double *) noexcept nogil
-
-    ctypedef struct bp_loss:
-        const char *name
-        void (*run)(double *, void *, const void *, const void *, const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                    const double *) noexcept nogil
-
-    ctypedef struct bp_update:
-        const char *name
-        int n_slots
-        void (*run)(void *, void **, const void *, Py_ssize_t, const void *) noexcept nogil
-
-    ctypedef struct bp_instruction:
-        const bp_op *op
-        int inputs[2]
-        int n_inputs, output, wants_dx
-        int adds_dx[2]
-        Py_ssize_t weight, bias
-        const bp_activation *activation
-        double hyper[4]
-
-    ctypedef struct bp_job:
-        const bp_value *values
-        void *work
-        void *scratch
-        void *parameters
-        void *gradient
-        void *slots[BP_MAX_SLOTS]
-        const bp_update *update
-        const void *coefficients
-        int continues
-
-    ctypedef struct bp_op:
-        const char *name
-        void (*forward)(const bp_job *, const bp_instruction *, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void (*backward)(const bp_job *, const bp_instruction *, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void (*gradient)(const bp_job *, const bp_instruction *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
-
-    ctypedef struct bp_table:
-        const char *data
-        Py_ssize_t row_stride, column_stride
-        int type
-
-    ctypedef struct bp_kernels:
-        const char *level
-        int real_size, vector, panel
-        const bp_activation *activations
-        const bp_loss *losses
-        const bp_update *updates
-        const bp_op *ops
-        Py_ssize_t (*weight_size)(Py_ssize_t, Py_ssize_t) noexcept nogil
-        Py_ssize_t (*scratch_size)(Py_ssize_t, Py_ssize_t) noexcept nogil
-        void (*pack)(void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void (*unpack)(void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void (*dense_plain)(const bp_job *, const bp_instruction *, Py_ssize_t, const void *, const void *) noexcept nogil
-        void (*gather)(void *, Py_ssize_t, Py_ssize_t, const bp_table *, const Py_ssize_t *, Py_ssize_t,
-                       Py_ssize_t) noexcept nogil
-        void (*scatter)(void *, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void (*convert)(void *, const double *, Py_ssize_t) noexcept nogil
-        int (*all_finite)(const void *, Py_ssize_t) noexcept nogil
-        double (*peak)(Py_ssize_t) noexcept nogil
-
-cdef extern from "levels.h" nogil:
-    int bp_runs(const char *)
-    const bp_kernels **bp_all_kernels
-    unsigned bp_flush_denormals()
-    void bp_restore_denormals(unsigned)
-    double bp_now()
+from .tables import cpu_level
 
 cdef extern from "../../ops/random.h" nogil:
     void permutation(Py_ssize_t *, Py_ssize_t, uint64_t, uint64_t)
 
-cdef enum: CACHE_LINE = 64
 ROWS_PER_BLOCK = 1024  # larger batches run in blocks, so that buffers stay small and a run can stop between them
 FLOPS_PER_BLOCK = 2e9  # about 20 ms of one core
 FLOPS_PER_CLOCK = 2e6  # work between two looks at the clock
+SECONDS_BETWEEN_SIGNALS = 0.05
 FEW_ROWS = 16  # below it, prediction does not pay for packing the weights
-
-TYPES = {np.dtype(name): code for code, name in
-         enumerate(["f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])}
-TYPES[np.dtype(bool)] = TYPES[np.dtype("u1")]
-
-
-# -- CPU levels and kernel tables ----------------------------------------------------------------------
-
-
-def cpu_levels():
-    """The CPU levels that this processor runs, lowest first."""
-    names = []
-    cdef int i = 0
-    while bp_all_kernels[i] != NULL:
-        if bp_runs(bp_all_kernels[i].level):
-            names.append(bp_all_kernels[i].level.decode())
-        i += 1
-    return tuple(sorted(set(names)))
-
-
-def cpu_level():
-    """The CPU level in use: the highest that this processor runs and BPFAST_CPU allows."""
-    levels, cap = cpu_levels(), config.cpu_cap()
-    allowed = [level for level in levels if cap is None or level <= cap]
-    if not allowed:
-        raise ValueError(f"BPFAST_CPU={cap} allows no level of this processor, which runs: {', '.join(levels)}")
-    return allowed[-1]
-
-
-cdef const bp_kernels *find_kernels(str level, int real_size) except NULL:
-    cdef int i = 0
-    while bp_all_kernels[i] != NULL:
-        if bp_all_kernels[i].level.decode() == level and bp_all_kernels[i].real_size == real_size:
-            if not bp_runs(bp_all_kernels[i].level):
-                break
-            return bp_all_kernels[i]
-        i += 1
-    raise ValueError(f"this processor has no CPU level {level!r}; it runs: {', '.join(cpu_levels())}")
-
-
-cdef const bp_activation *find_activation(const bp_kernels *kernels, str name) except NULL:
-    cdef const bp_activation *row = kernels.activations
-    while row.name != NULL:
-        if row.name.decode() == name:
-            return row
-        row += 1
-    raise NotImplementedError(f"activation {name!r} has no native twin; use backend='numpy'")
-
-
-cdef const bp_loss *find_loss(const bp_kernels *kernels, str name) except NULL:
-    cdef const bp_loss *row = kernels.losses
-    while row.name != NULL:
-        if row.name.decode() == name:
-            return row
-        row += 1
-    raise NotImplementedError(f"loss {name!r} has no native twin; use backend='numpy'")
-
-
-cdef const bp_update *find_update(const bp_kernels *kernels, str name) except NULL:
-    cdef const bp_update *row = kernels.updates
-    while row.name != NULL:
-        if row.name.decode() == name:
-            return row
-        row += 1
-    raise NotImplementedError(f"update {name!r} has no native twin; use backend='numpy'")
-
-
-cdef const bp_op *find_op(const bp_kernels *kernels, str name) except NULL:
-    cdef const bp_op *row = kernels.ops
-    while row.name != NULL:
-        if row.name.decode() == name:
-            return row
-        row += 1
-    raise NotImplementedError(f"instruction {name!r} is unknown to the native backend")
-
-
-def runs(op):
-    """Whether the C tables have a twin of this op."""
-    kernels = Kernels(np.float32, cpu_level())
-    return op.name in kernels.activations() + kernels.losses() + kernels.updates()
-
-
-def fma_peak(dtype=np.float32):
-    """GFLOP/s of fused multiply-adds in registers on this core, at the CPU level in use; takes about 20 ms."""
-    cdef const bp_kernels *kernels = find_kernels(cpu_level(), np.dtype(dtype).itemsize)
-    cdef double begin, done = 0, seconds = 0
-    with nogil:
-        begin = bp_now()
-        while seconds < 0.02:
-            done += kernels.peak(100000)
-            seconds = bp_now() - begin
-    return 2e-9 * done / seconds
-
-
-# -- memory --------------------------------------------------------------------------------------------
-
-
-cdef class Arena:
-    """Zeroed memory that begins at a cache line."""
-
-    cdef void *_memory
-    cdef char *data
-    cdef readonly Py_ssize_t size  # bytes
-
-    def __cinit__(self, Py_ssize_t size):
-        self._memory = calloc(size + CACHE_LINE, 1)
-        if self._memory == NULL:
-            raise MemoryError(f"cannot allocate {size} bytes")
-        self.data = <char *>((<size_t>self._memory + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
-        self.size = size
-
-    def __dealloc__(self):
-        free(self._memory)
-
-    def copy(self):
-        cdef Arena other = Arena(self.size)
-        memcpy(other.data, self.data, self.size)
-        return other
-
-    def copy_from(self, Arena other):
-        memcpy(self.data, other.data, self.size)
-
-
-cdef class Table:
-    """A two-dimensional array from outside, as the kernels gather from it; keeps it alive."""
-
-    cdef Py_buffer _buffer
-    cdef bp_table c
-
-    def __cinit__(self, array):
-        PyObject_GetBuffer(array, &self._buffer, PyBUF_STRIDED_RO)
-        self.c.data = <const char *>self._buffer.buf
-        self.c.row_stride, self.c.column_stride = self._buffer.strides[0], self._buffer.strides[1]
-        self.c.type = TYPES[array.dtype]
-
-    def __dealloc__(self):
-        PyBuffer_Release(&self._buffer)
-
-
-cdef void *address(array) except? NULL:
-    """The first number of a C-contiguous array, which the caller keeps alive."""
-    cdef Py_buffer buffer
-    PyObject_GetBuffer(array, &buffer, 0)
-    cdef void *data = buffer.buf
-    PyBuffer_Release(&buffer)
-    return data
 
 
 # -- a program in C ------------------------------------------------------------------------------------
@@ -325,13 +104,17 @@ cdef class Layout:
 
 
 cdef class Sequence:
-    """The instructions of a program in C."""
+    """The instructions of a program in C, and the loss that reads its output."""
 
     cdef bp_instruction *c
     cdef int n
     cdef readonly list names  # (weight, bias) of each instruction
+    cdef const bp_value *output
+    cdef const bp_loss *loss
+    cdef double loss_hyper[4]
+    cdef bint labels
 
-    def __cinit__(self, Layout layout, program):
+    def __cinit__(self, Layout layout, program, loss):
         self.n = len(program.instructions)
         self.c = <bp_instruction *>calloc(self.n, sizeof(bp_instruction))
         if self.c == NULL:
@@ -355,6 +138,11 @@ cdef class Sequence:
                 it.activation = find_activation(layout.kernels, activation.name)
             for s, number in enumerate(activation.values):
                 it.hyper[s] = number
+        self.output = &layout.values[program.output]
+        if loss is not None:
+            self.loss, self.labels = find_loss(layout.kernels, loss.name), loss.labels
+            for s, number in enumerate(loss.values):
+                self.loss_hyper[s] = number
 
     def __dealloc__(self):
         free(self.c)
@@ -371,8 +159,8 @@ class Plan(base.Plan):
         self.block_rows = min(most_rows, max(self.batch_size, 256))
         self.flops_per_row = flops_per_row
         self.layout = Layout(self.level, self.program, self.dtype, self.block_rows)
-        self.inference = Sequence(self.layout, self.program)
-        self.training = Sequence(self.layout, self.trained)
+        self.inference = Sequence(self.layout, self.program, None)
+        self.training = Sequence(self.layout, self.trained, self.loss)
 
     def new_workspace(self):
         return Workspace(self)
@@ -392,8 +180,11 @@ class Plan(base.Plan):
 
     def gradient(self, state, workspace, data):
         workspace.start()
-        n = len(data.X)
-        (<Buffers>workspace.buffers).train(self, state, workspace, data, np.arange(n), 0, n, None, np.inf)
+        n, begin = len(data.X), 0
+        order = np.arange(n)
+        while begin < n and not workspace.diverged:  # back in Python now and then, which looks at signals
+            begin = (<Buffers>workspace.buffers).train(
+                self, state, workspace, data, order, begin, n, None, SECONDS_BETWEEN_SIGNALS)
         return workspace.loss_sum / workspace.weight_sum
 
     def apply(self, state, coefficients):
@@ -434,6 +225,7 @@ class State(base.State):
         size = plan.layout.parameters_size * plan.dtype.itemsize
         self.arenas = [Arena(size) for _ in range(1 + len(self._slot_names))]
         self.gradient = Arena(size)
+        self._saved = None
         self.load(parameters)
 
     def load(self, parameters):
@@ -458,13 +250,17 @@ class State(base.State):
         cdef Layout layout = self._plan.layout
         return not layout.kernels.all_finite(parameters.data, layout.parameters_size)
 
-    def snapshot(self):
-        return [arena.copy() for arena in self.arenas], self.steps
+    def save(self):
+        if self._saved is None:
+            self._saved = [Arena(arena.size) for arena in self.arenas]
+        for saved, arena in zip(self._saved, self.arenas):
+            saved.copy_from(arena)
+        self._saved_steps = self.steps
 
-    def restore(self, snapshot):
-        for arena, saved in zip(self.arenas, snapshot[0]):
+    def go_back(self):
+        for saved, arena in zip(self._saved, self.arenas):
             arena.copy_from(saved)
-        self.steps = snapshot[1]
+        self.steps = self._saved_steps
 
     def _arrays(self, arena):
         arrays = {name: np.empty(shape, self._plan.dtype) for name, shape in self._plan.program.shapes.items()}
@@ -507,15 +303,30 @@ cdef class Buffers:
         job.values, job.work, job.scratch = self.layout.values, self.work.data, self.scratch.data
         return job
 
-    cdef void gather_targets(self, const bp_table *y, bint labels, const bp_value *output, const Py_ssize_t *order,
-                             Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    cdef void gather(self, const bp_table *X, const bp_table *y, Sequence sequence, const Py_ssize_t *order,
+                     Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+        """Rows of X into value 0 and, with y, their targets."""
+        cdef const bp_kernels *kernels = self.layout.kernels
+        cdef const bp_value *x = &self.layout.values[0]
         cdef Py_ssize_t i, row
-        if labels:
-            for i in range(begin, end):
-                row = order[i] if order != NULL else i
-                (<int64_t *>self.targets.data)[i - begin] = (<const int64_t *>(y.data + row * y.row_stride))[0]
-        else:
-            self.layout.kernels.gather(self.targets.data, output.ld, output.n, y, order, begin, end)
+        kernels.gather(self.at(x.value), x.ld, x.n, X, order, begin, end)
+        if y == NULL:
+            return
+        if not sequence.labels:
+            kernels.gather(self.targets.data, sequence.output.ld, sequence.output.n, y, order, begin, end)
+            return
+        for i in range(begin, end):
+            row = order[i] if order != NULL else i
+            (<int64_t *>self.targets.data)[i - begin] = (<const int64_t *>(y.data + row * y.row_stride))[0]
+
+    cdef void *at(self, Py_ssize_t offset) noexcept nogil:
+        return self.work.data + offset * self.layout.kernels.real_size
+
+    cdef void score(self, Sequence sequence, double *losses, Py_ssize_t rows) noexcept nogil:
+        """The loss of each row of the output, and its delta."""
+        cdef const bp_value *y = sequence.output
+        sequence.loss.run(losses, self.at(y.delta), self.at(y.value), self.targets.data, self.shares, rows, y.n, y.ld,
+                          sequence.loss_hyper)
 
     # -- training --------------------------------------------------------------------------------------
 
@@ -529,17 +340,12 @@ cdef class Buffers:
         cdef const double[::1] weight = data.weight
         cdef const double[:, ::1] scalars = coefficients
         cdef bint weighted = data.weight is not None, stepping = coefficients is not None
-        cdef bint labels = plan.loss.labels
         cdef Layout layout = self.layout
         cdef const bp_kernels *kernels = layout.kernels
         cdef Sequence sequence = plan.training
-        cdef const bp_value *output = &layout.values[plan.trained.output]
-        cdef const bp_loss *loss = find_loss(kernels, plan.loss.name)
         cdef const bp_update *update = find_update(kernels, plan.update.name) if stepping else NULL
-        cdef double loss_hyper[4]
         cdef double reals[BP_MAX_COEFFICIENTS]
         cdef bp_job job = self.job()
-        cdef char *real_work = self.work.data
         cdef Py_ssize_t n = len(order), n_scalars = scalars.shape[1] if stepping else 0
         cdef Py_ssize_t first_step = workspace.steps, step = first_step, batch, batch_end, block_end, i
         cdef double loss_sum = workspace.loss_sum, weight_sum = workspace.weight_sum
@@ -547,8 +353,6 @@ cdef class Buffers:
         cdef bint diverged = False, whole
         cdef unsigned denormals
         cdef int s
-        for s, number in enumerate(plan.loss.values):
-            loss_hyper[s] = number
         job.parameters = (<Arena>state.arenas[0]).data
         job.gradient = (<Arena>state.gradient).data
         if stepping:
@@ -576,11 +380,8 @@ cdef class Buffers:
                     for i in range(begin, block_end):
                         self.shares[i - begin] = (weight[c_order[i]] if weighted else 1) / batch_weight
                     # Phase 1: rows.
-                    kernels.gather(real_work + layout.values[0].value * kernels.real_size, layout.values[0].ld,
-                                   layout.values[0].n, &X.c, &c_order[0], begin, block_end)
-                    self.gather_targets(&y.c, labels, output, &c_order[0], begin, block_end)
-                    rows_phase(&job, sequence.c, sequence.n, loss, loss_hyper, output, self.losses, self.targets.data,
-                               self.shares, kernels.real_size, block_end - begin)
+                    self.gather(&X.c, &y.c, sequence, &c_order[0], begin, block_end)
+                    self.rows_phase(&job, sequence, block_end - begin)
                     for i in range(begin, block_end):
                         loss_sum += self.losses[i - begin] * (weight[c_order[i]] if weighted else 1)
                     if not isfinite(loss_sum):
@@ -609,34 +410,34 @@ cdef class Buffers:
             state.steps += step - first_step
         return begin
 
+    cdef void rows_phase(self, bp_job *job, Sequence sequence, Py_ssize_t rows) noexcept nogil:
+        """Forward, loss and backward for the rows of a block."""
+        cdef int i
+        for i in range(sequence.n):
+            sequence.c[i].op.forward(job, &sequence.c[i], 0, rows)
+        self.score(sequence, self.losses, rows)
+        for i in range(sequence.n - 1, -1, -1):
+            sequence.c[i].op.backward(job, &sequence.c[i], 0, rows)
+
     # -- inference -------------------------------------------------------------------------------------
 
     cdef int infer(self, plan, parameters, Table X, Py_ssize_t n, outputs, y, values) except -1:
         """Outputs of n rows, and with y the loss of each."""
         cdef Layout layout = self.layout
         cdef const bp_kernels *kernels = layout.kernels
-        cdef Sequence sequence = plan.inference
-        cdef const bp_value *input = &layout.values[0]
-        cdef const bp_value *output = &layout.values[plan.program.output]
-        cdef const bp_value *scored = &layout.values[plan.trained.output]
-        cdef Table targets
-        cdef const bp_loss *loss = NULL
-        cdef bint labels = False, plain = n < FEW_ROWS
-        cdef double loss_hyper[4]
-        cdef double *losses = NULL
+        cdef Sequence sequence = plan.inference, training = plan.training
+        cdef const bp_value *output = sequence.output
+        cdef Table targets = Table(y if y.ndim == 2 else y[:, None]) if y is not None else None
+        cdef const bp_table *y_table = &targets.c if y is not None else NULL
+        cdef double *losses = <double *>address(values) if y is not None else NULL
+        cdef bint plain = n < FEW_ROWS
         cdef char *out = <char *>address(outputs)
         cdef bp_job job = self.job()
-        cdef char *work = self.work.data
         cdef Py_ssize_t begin = 0, end, i, real_size = kernels.real_size
+        cdef double seconds = SECONDS_BETWEEN_SIGNALS, stop
         cdef unsigned denormals
         cdef const void **arrays = NULL
         cdef int s
-        if y is not None:
-            targets = Table(y if y.ndim == 2 else y[:, None])
-            loss, labels = find_loss(kernels, plan.loss.name), plan.loss.labels
-            losses = <double *>address(values)
-            for s, number in enumerate(plan.loss.values):
-                loss_hyper[s] = number
         if not plain:
             if self.packed is None:
                 self.packed = Arena(layout.parameters_size * real_size)
@@ -649,138 +450,28 @@ cdef class Buffers:
             for s, names in enumerate(sequence.names):
                 for i, name in enumerate(names):
                     arrays[2 * s + i] = address(parameters[name])
-        with nogil:
-            denormals = bp_flush_denormals()
+        try:
             while begin < n:
-                end = min(begin + self.rows, n)
-                kernels.gather(work + input.value * real_size, input.ld, input.n, &X.c, NULL, begin, end)
-                for s in range(sequence.n):
-                    if plain and arrays[2 * s] != NULL:
-                        kernels.dense_plain(&job, &sequence.c[s], end - begin, arrays[2 * s], arrays[2 * s + 1])
-                    else:
-                        sequence.c[s].op.forward(&job, &sequence.c[s], 0, end - begin)
-                if loss != NULL:
-                    self.gather_targets(&targets.c, labels, scored, NULL, begin, end)
-                    for i in range(end - begin):
-                        self.shares[i] = 1
-                    loss.run(losses + begin, work + scored.delta * real_size, work + scored.value * real_size,
-                             self.targets.data, self.shares, end - begin, scored.n, scored.ld, loss_hyper)
-                kernels.scatter(out + begin * output.n * real_size, work + output.value * real_size, output.ld, output.n,
-                                end - begin)
-                begin = end
-            bp_restore_denormals(denormals)
+                PyErr_CheckSignals()
+                with nogil:
+                    denormals = bp_flush_denormals()
+                    stop = bp_now() + seconds
+                    while begin < n and bp_now() < stop:
+                        end = min(begin + self.rows, n)
+                        self.gather(&X.c, y_table, training, NULL, begin, end)
+                        for s in range(sequence.n):
+                            if plain and arrays[2 * s] != NULL:
+                                kernels.dense_plain(&job, &sequence.c[s], end - begin, arrays[2 * s], arrays[2 * s + 1])
+                            else:
+                                sequence.c[s].op.forward(&job, &sequence.c[s], 0, end - begin)
+                        if losses != NULL:
+                            for i in range(end - begin):
+                                self.shares[i] = 1
+                            self.score(training, losses + begin, end - begin)
+                        kernels.scatter(out + begin * output.n * real_size, self.at(output.value), output.ld, output.n,
+                                        end - begin)
+                        begin = end
+                    bp_restore_denormals(denormals)
+        finally:
             free(arrays)
-        return 0
-
-
-cdef void rows_phase(bp_job *job, const bp_instruction *instructions, int n, const bp_loss *loss, const double *hyper,
-                     const bp_value *output, double *losses, const void *targets, const double *shares,
-                     Py_ssize_t real_size, Py_ssize_t rows) noexcept nogil:
-    """Forward, loss and backward for the rows of a block."""
-    cdef char *work = <char *>job.work
-    cdef int i
-    for i in range(n):
-        instructions[i].op.forward(job, &instructions[i], 0, rows)
-    loss.run(losses, work + output.delta * real_size, work + output.value * real_size, targets, shares, rows,
-             output.n, output.ld, hyper)
-    for i in range(n - 1, -1, -1):
-        instructions[i].op.backward(job, &instructions[i], 0, rows)
-
-
-# -- single kernels, for tests and benchmarks ----------------------------------------------------------
-
-
-cdef class Kernels:
-    """The kernels of one CPU level and dtype, on arrays."""
-
-    cdef const bp_kernels *kernels
-    cdef object dtype
-
-    def __cinit__(self, dtype, str level):
-        self.dtype = np.dtype(dtype)
-        self.kernels = find_kernels(level, self.dtype.itemsize)
-
-    def activations(self):
-        """The names in the table, in order."""
-        names, i = [], 0
-        while self.kernels.activations[i].name != NULL:
-            names.append(self.kernels.activations[i].name.decode())
-            i += 1
-        return names
-
-    def losses(self):
-        """The names in the table, in order."""
-        names, i = [], 0
-        while self.kernels.losses[i].name != NULL:
-            names.append(self.kernels.losses[i].name.decode())
-            i += 1
-        return names
-
-    def updates(self):
-        """The names in the table, in order."""
-        names, i = [], 0
-        while self.kernels.updates[i].name != NULL:
-            names.append(self.kernels.updates[i].name.decode())
-            i += 1
-        return names
-
-    def activation_forward(self, op, x):
-        """y = f(x) for x (n,) or rows (batch, n)."""
-        rows, n, (padded,) = self._pad(op.rowwise, x)
-        y = np.zeros_like(padded)
-        cdef double hyper[4]
-        self._hyper(hyper, op)
-        find_activation(self.kernels, op.name).forward(address(y), address(padded), rows, n, padded.shape[1], hyper)
-        return y[:rows, :n].reshape(np.shape(x))
-
-    def activation_adjoint(self, op, dy, x, y):
-        """dx = g(dy, x, y), shapes as above."""
-        rows, n, (pdy, px, py) = self._pad(op.rowwise, dy, x, y)
-        dx = np.zeros_like(pdy)
-        cdef double hyper[4]
-        self._hyper(hyper, op)
-        find_activation(self.kernels, op.name).adjoint(
-            address(dx), address(pdy), address(px), address(py), rows, n, pdy.shape[1], hyper)
-        return dx[:rows, :n].reshape(np.shape(x))
-
-    def loss(self, op, y, t, mean):
-        """-> (values (batch,) float64, dy = mean * dvalue/dy) for outputs y (batch, n)."""
-        rows, n, (padded,) = self._pad(True, y)
-        targets = np.ascontiguousarray(t, np.int64) if op.labels else self._pad(True, t)[2][0]
-        values, dy, mean = np.zeros(rows), np.zeros_like(padded), np.ascontiguousarray(mean, np.float64)
-        cdef double hyper[4]
-        self._hyper(hyper, op)
-        if rows:
-            find_loss(self.kernels, op.name).run(
-                <double *>address(values), address(dy), address(padded), address(targets), <double *>address(mean),
-                rows, n, padded.shape[1], hyper)
-        return values, dy[:, :n].copy()
-
-    def update(self, op, g, w, slots, coefficients):
-        """-> (w, *slots) after a step with these scalars."""
-        arrays = [np.array(array, self.dtype, order="C") for array in (w, *slots)]
-        g = np.ascontiguousarray(g, self.dtype)
-        cdef const double[::1] scalars = np.ascontiguousarray(coefficients, np.float64)
-        cdef double reals[BP_MAX_COEFFICIENTS]
-        cdef void *pointers[BP_MAX_SLOTS]
-        cdef int s
-        for s in range(len(slots)):
-            pointers[s] = address(arrays[1 + s])
-        self.kernels.convert(reals, &scalars[0], len(scalars))
-        if g.size:
-            find_update(self.kernels, op.name).run(address(arrays[0]), pointers, address(g), g.size, reals)
-        return tuple(arrays)
-
-    def _pad(self, rowwise, *arrays):
-        """-> (rows, n, copies whose rows are padded as in a workspace)."""
-        shaped = [np.atleast_2d(np.asarray(array, self.dtype)) for array in arrays]
-        rows, n = shaped[0].shape
-        padded = [np.zeros((rows, -(-max(n, 1) // BP_LANES) * BP_LANES), self.dtype) for _ in shaped]
-        for to, array in zip(padded, shaped):
-            to[:, :n] = array
-        return rows, n, padded
-
-    cdef int _hyper(self, double *hyper, op) except -1:
-        for i, number in enumerate(op.values):
-            hyper[i] = number
         return 0

@@ -6,7 +6,7 @@
 extern const bp_kernels bp_kernels_v2_float, bp_kernels_v3_float, bp_kernels_v4_float;
 extern const bp_kernels bp_kernels_v2_double, bp_kernels_v3_double, bp_kernels_v4_double;
 
-static int bp_runs(const char *level) {
+static inline int bp_runs(const char *level) {
     __builtin_cpu_init();
     if (level[1] == '4')
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -20,27 +20,6 @@ static const bp_kernels *const bp_all_kernels[] = {
     &bp_kernels_v3_double, &bp_kernels_v2_float, &bp_kernels_v2_double, 0};
 #else
 extern const bp_kernels bp_kernels_base_float, bp_kernels_base_double;
-static int bp_runs(const char *level) { (void)level; return 1; }
+static inline int bp_runs(const char *level) { (void)level; return 1; }
 static const bp_kernels *const bp_all_kernels[] = {&bp_kernels_base_float, &bp_kernels_base_double, 0};
 #endif
-
-/* Denormals flushed to zero while kernels run (denormal moments of Adam cost twice the time), then as before. */
-#if defined __x86_64__
-#include <immintrin.h>
-static unsigned bp_flush_denormals(void) {
-    unsigned before = _mm_getcsr();
-    _mm_setcsr(before | 0x8040);
-    return before;
-}
-static void bp_restore_denormals(unsigned before) { _mm_setcsr(before); }
-#else
-static unsigned bp_flush_denormals(void) { return 0; }
-static void bp_restore_denormals(unsigned before) { (void)before; }
-#endif
-
-#include <time.h>
-static double bp_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}

@@ -9,6 +9,9 @@ from ...ops.dense import dense_backward, dense_forward
 from .. import base
 
 
+ROWS_PER_BLOCK = 1024  # looked at together in inference, so that memory stays small
+
+
 def runs(op):
     return True
 
@@ -75,14 +78,21 @@ class Plan(base.Plan):
     # -- the verbs ---------------------------------------------------------------------------------
 
     def forward(self, parameters, workspace, X):
-        values = self.activations(parameters, X.astype(self.dtype))[1]
-        return values[self.program.output]
+        return np.concatenate([self.activations(parameters, x)[1][self.program.output] for x in self._blocks(X)])
 
     def losses(self, parameters, workspace, data):
-        x, targets = data.X.astype(self.dtype), self._targets(data.y)
-        values = self.activations(parameters, x)[1]
-        y = values[self.trained.output]
-        return self.loss.value(y, targets, *self.loss.values).astype(np.float64), values[self.program.output]
+        losses, outputs = [], []
+        for x, t in zip(self._blocks(data.X), self._blocks(data.y, not self.loss.labels)):
+            values = self.activations(parameters, x)[1]
+            losses.append(self.loss.value(values[self.trained.output], t, *self.loss.values))
+            outputs.append(values[self.program.output])
+        return np.concatenate(losses).astype(np.float64), np.concatenate(outputs)
+
+    def _blocks(self, array, numbers=True):
+        """The array some rows at a time, numbers in the plan's dtype."""
+        for begin in range(0, len(array), ROWS_PER_BLOCK):
+            block = array[begin : begin + ROWS_PER_BLOCK]
+            yield block.astype(self.dtype) if numbers else block
 
     def gradient(self, state, workspace, data):
         weight = np.ones(len(data.X)) if data.weight is None else data.weight
@@ -168,8 +178,8 @@ class State(base.State):
     def not_finite(self):
         return not all(np.isfinite(array).all() for array, *_ in self.arrays.values())
 
-    def snapshot(self):
-        return self.arrays, self.steps  # a step makes new arrays and never writes into old ones
+    def save(self):
+        self._saved = self.arrays, self.steps  # a step makes new arrays and never writes into old ones
 
-    def restore(self, snapshot):
-        self.arrays, self.steps = snapshot
+    def go_back(self):
+        self.arrays, self.steps = self._saved

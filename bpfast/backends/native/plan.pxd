@@ -1,0 +1,78 @@
+"""plan.h and machine.h for Cython."""
+
+cdef extern from "plan.h" nogil:
+    enum: BP_MAX_SLOTS, BP_MAX_COEFFICIENTS, BP_LANES
+
+    ctypedef struct bp_value:
+        Py_ssize_t n, ld, value, before, delta
+
+    ctypedef struct bp_activation:
+        const char *name
+        void (*forward)(void *, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *) noexcept nogil
+        void (*adjoint)(void *, const void *, const void *, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                        const double *) noexcept nogil
+
+    ctypedef struct bp_loss:
+        const char *name
+        void (*run)(double *, void *, const void *, const void *, const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                    const double *) noexcept nogil
+
+    ctypedef struct bp_update:
+        const char *name
+        int n_slots
+        void (*run)(void *, void **, const void *, Py_ssize_t, const void *) noexcept nogil
+
+    ctypedef struct bp_instruction:
+        const bp_op *op
+        int inputs[2]
+        int n_inputs, output, wants_dx
+        int adds_dx[2]
+        Py_ssize_t weight, bias
+        const bp_activation *activation
+        double hyper[4]
+
+    ctypedef struct bp_job:
+        const bp_value *values
+        void *work
+        void *scratch
+        void *parameters
+        void *gradient
+        void *slots[BP_MAX_SLOTS]
+        const bp_update *update
+        const void *coefficients
+        int continues
+
+    ctypedef struct bp_op:
+        const char *name
+        void (*forward)(const bp_job *, const bp_instruction *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*backward)(const bp_job *, const bp_instruction *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*gradient)(const bp_job *, const bp_instruction *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+
+    ctypedef struct bp_table:
+        const char *data
+        Py_ssize_t row_stride, column_stride
+        int type
+
+    ctypedef struct bp_kernels:
+        const char *level
+        int real_size, vector, panel
+        const bp_activation *activations
+        const bp_loss *losses
+        const bp_update *updates
+        const bp_op *ops
+        Py_ssize_t (*weight_size)(Py_ssize_t, Py_ssize_t) noexcept nogil
+        Py_ssize_t (*scratch_size)(Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*pack)(void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*unpack)(void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*dense_plain)(const bp_job *, const bp_instruction *, Py_ssize_t, const void *, const void *) noexcept nogil
+        void (*gather)(void *, Py_ssize_t, Py_ssize_t, const bp_table *, const Py_ssize_t *, Py_ssize_t,
+                       Py_ssize_t) noexcept nogil
+        void (*scatter)(void *, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*convert)(void *, const double *, Py_ssize_t) noexcept nogil
+        int (*all_finite)(const void *, Py_ssize_t) noexcept nogil
+        double (*peak)(Py_ssize_t) noexcept nogil
+
+cdef extern from "machine.h" nogil:
+    unsigned bp_flush_denormals()
+    void bp_restore_denormals(unsigned)
+    double bp_now()

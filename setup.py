@@ -1,0 +1,86 @@
+"""Build the modules of bpfast.backends.native. Everything else about the package is in pyproject.toml.
+
+BPFAST_PURE=1 builds no extension; the package then runs in NumPy. Otherwise a failed build is an error.
+"""
+
+import os
+import re
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from glob import glob
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
+
+NATIVE = "bpfast/backends/native"
+KERNELS = f"{NATIVE}/kernels.c"
+HEADERS = sorted(glob("bpfast/ops/*.h") + glob(f"{NATIVE}/*.h") + glob(f"{NATIVE}/*.pxd"))
+REALS = {"float": ["-DREAL_IS_FLOAT=1"], "double": ["-DREAL_IS_FLOAT=0"]}
+if sysconfig.get_platform().endswith(("x86_64", "amd64")):
+    LEVELS = {
+        "v2": ["-march=x86-64-v2"],
+        "v3": ["-march=x86-64-v3"],
+        "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    }
+else:
+    LEVELS = {"base": []}
+
+FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wall"]
+STRICT = ["-Wextra", "-Wdouble-promotion"]  # for the C written by hand
+# What CFLAGS may not bring in: each changes results, and some switch denormals off for the whole process.
+UNSAFE = re.compile(
+    r"-(Ofast|mdaz-ftz|f(fast|unsafe|associative|reciprocal|finite)-math.*|fno-signed-zeros|ffp-model=.*)"
+)
+
+
+class BuildExt(build_ext):
+    """Compile kernels.c once per CPU level and real type, and link the objects into the module of tables."""
+
+    def initialize_options(self):
+        super().initialize_options()
+        self.cython_c_in_temp = True  # no generated C beside the sources
+
+    def build_extension(self, ext):
+        for program in "compiler_so", "linker_so":
+            words = getattr(self.compiler, program)
+            dropped = [word for word in words if UNSAFE.fullmatch(word)]
+            if dropped:
+                self.warn(f"bpfast sets its own floating-point flags; dropped {' '.join(dropped)}")
+                setattr(self.compiler, program, [word for word in words if word not in dropped])
+        if ext.name.endswith(".tables"):
+            variants = [(level, real) for level in LEVELS for real in REALS]
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                ext.extra_objects = list(pool.map(lambda variant: self.kernels(ext, *variant), variants))
+        super().build_extension(ext)
+
+    def kernels(self, ext, level, real):
+        """Compile one variant, unless its object file is up to date; return that file's name."""
+        folder = os.path.join(self.build_temp, f"{level}-{real}")
+        [object_file] = self.compiler.object_filenames([KERNELS], output_dir=folder)
+        if self.force or newer_group([KERNELS, *ext.depends], object_file):
+            flags = [*FLAGS, *STRICT, *LEVELS[level], f"-DCPU_LEVEL={level}", *REALS[real]]
+            self.compiler.compile(
+                [KERNELS], output_dir=folder, include_dirs=ext.include_dirs, extra_postargs=flags
+            )
+        return object_file
+
+
+def extension(name):
+    """A Cython module of the native backend."""
+    return Extension(
+        f"bpfast.backends.native.{name}",
+        sources=[f"{NATIVE}/{name}.pyx"],
+        depends=[KERNELS, "setup.py", *HEADERS],
+        include_dirs=[NATIVE],
+        libraries=["m"],
+        extra_compile_args=FLAGS,
+        extra_link_args=[] if sys.platform == "win32" else ["-Wl,-S"],  # no debug sections; function names stay
+    )
+
+
+setup(
+    ext_modules=[] if os.environ.get("BPFAST_PURE") == "1" else [extension("tables"), extension("engine")],
+    cmdclass={"build_ext": BuildExt},
+)
