@@ -49,7 +49,7 @@ def check_labels(y, n_out, name="y"):
     y = np.asarray(y)
     if y.dtype.kind in "USO" and not _is_numeric_object(y):
         raise ValueError(
-            f"{name} holds {y.dtype.name} values; class labels must be integers 0 .. {n_out - 1}: "
+            f"{name} holds {'objects' if y.dtype.kind == 'O' else 'strings'}; class labels must be integers 0 .. {n_out - 1}: "
             f"classes, {name} = numpy.unique({name}, return_inverse=True)"
         )
     y = _numbers(y, name)

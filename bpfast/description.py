@@ -29,8 +29,18 @@ class Description:
         return hash((type(self).__name__, self._fields()))
 
     def __repr__(self):
-        fields = ", ".join(f"{name}={value!r}" for name, value in zip(self.__slots__, self._fields()))
-        return f"{type(self).__name__}({fields})"
+        from inspect import Parameter, signature
+
+        shown, omitted = [], False
+        for name, parameter in signature(type(self)).parameters.items():
+            value = repr(getattr(self, name))
+            if value == repr(parameter.default):
+                omitted = True
+            elif parameter.kind is Parameter.POSITIONAL_OR_KEYWORD and not omitted:
+                shown.append(value)
+            else:
+                shown.append(f"{name}={value}")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def __getstate__(self):
         return dict(zip(self.__slots__, self._fields()))

@@ -9,6 +9,7 @@ class Initializer(Description):
     """Draws a weight (n_in, n_out) from a numpy Generator, in float64."""
 
     __slots__ = ()
+    formula = source = ""
 
     def __call__(self, rng, shape):
         raise NotImplementedError
@@ -27,6 +28,7 @@ class Glorot(Initializer):
     """w ~ U(-a, a), a = sqrt(6 / (n_in + n_out)), also called Xavier.   Source: Glorot & Bengio 2010, eq. 16."""
 
     __slots__ = ()
+    formula, source = "U(-a, a), a = sqrt(6 / (n_in + n_out))", "Glorot & Bengio 2010, eq. 16"
 
     def __call__(self, rng, shape):
         limit = np.sqrt(6 / sum(shape))
@@ -37,6 +39,7 @@ class He(Initializer):
     """w ~ N(0, 2 / n_in), for rectifiers.   Source: He, Zhang, Ren & Sun 2015, eq. 10."""
 
     __slots__ = ()
+    formula, source = "N(0, 2 / n_in)", "He, Zhang, Ren & Sun 2015, eq. 10"
 
     def __call__(self, rng, shape):
         return rng.normal(0, np.sqrt(2 / shape[0]), shape)

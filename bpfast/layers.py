@@ -41,11 +41,10 @@ class Dense(Layer):
     def __init__(self, units, activation="linear", *, initializer="auto", name=None):
         if isinstance(units, bool) or not hasattr(units, "__index__") or units.__index__() < 1:
             raise ValueError(f"Dense: units must be an integer of at least 1, got {units!r}")
-        activation = Activation.get(activation)
         self._set(
             units=units.__index__(),
-            activation=activation,
-            initializer=Initializer.get(activation.initializer if initializer == "auto" else initializer),
+            activation=Activation.get(activation),
+            initializer=initializer if initializer == "auto" else Initializer.get(initializer),
             name=_name("Dense", name),
         )
 
@@ -55,7 +54,8 @@ class Dense(Layer):
 
     def build(self, builder, path, x):
         n_in = builder.width(x)
-        weight = builder.parameter(f"{path}.weight", (n_in, self.units), self.initializer)
+        initializer = self.activation.initializer if self.initializer == "auto" else self.initializer
+        weight = builder.parameter(f"{path}.weight", (n_in, self.units), Initializer.get(initializer))
         bias = builder.parameter(f"{path}.bias", (self.units,), None)
         if self.activation.rowwise:
             z = builder.dense(x, weight, bias, self.units)

@@ -212,7 +212,8 @@ class Trainer:
             if not np.isfinite(values[instruction.output]).all():
                 where = instruction.parameters[0].rpartition(".")[0] if instruction.parameters else instruction.op
                 return f"in the output of layer {where!r}"
-        return "in the loss"
+        last = np.abs(values[program.output]).max()
+        return f"in the loss: the network's outputs reach {last:.3g}"
 
     def _divergence(self, culprit, X):
         back = self.history.n_epochs

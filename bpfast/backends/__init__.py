@@ -5,6 +5,7 @@ import importlib.util
 import platform
 import sys
 import warnings
+from functools import lru_cache
 
 from .. import config
 
@@ -14,12 +15,19 @@ BACKENDS = ("native", "numba", "numpy")  # in the order in which "auto" prefers 
 def missing(name):
     """Why a backend cannot run here and what to do about it, or None."""
     if name == "native":
-        if importlib.util.find_spec(f"{__name__}.native.engine") is None:
-            return "its extension module was not built: reinstall bpfast with a C compiler and without BPFAST_PURE"
+        try:
+            importlib.import_module(f"{__name__}.native")
+        except ImportError as error:
+            return f"its compiled modules are not there ({error}): reinstall bpfast with a C compiler, without BPFAST_PURE"
     elif name == "numba":
         if importlib.util.find_spec("numba") is None:
             return 'numba is not installed: python -m pip install "bpfast[numba]"'
     return None
+
+
+@lru_cache
+def warn_once(message):
+    warnings.warn(message, stacklevel=5)
 
 
 def choose(name):
@@ -27,7 +35,7 @@ def choose(name):
     if name == "auto":
         chosen = next(candidate for candidate in BACKENDS if not missing(candidate))
         if chosen != "native":
-            warnings.warn(f"bpfast runs on its {chosen} backend, slower than native: {missing('native')}", stacklevel=4)
+            warn_once(f"bpfast runs on its {chosen} backend, slower than native: {missing('native')}")
         return chosen
     if name not in BACKENDS:
         raise ValueError(f"unknown backend {name!r}; choose one of: auto, {', '.join(BACKENDS)}")

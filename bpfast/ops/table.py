@@ -41,7 +41,14 @@ class Op:
         return hash((self.name, self.values))
 
     def __repr__(self):
-        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.hyper.items())})" if self.hyper else self.name
+        if self == self.table.get(self.name):
+            return repr(self.name)
+        return f"{self.table_name}[{self.name!r}]({self.arguments})"
+
+    @property
+    def arguments(self):
+        """The hyperparameters as they are written in a call."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.hyper.items())
 
     def __reduce__(self):
         return _restore, (type(self), self.name, self.hyper)
@@ -70,6 +77,7 @@ class Activation(Op):
     """
 
     table: dict = {}
+    table_name = "ACTIVATIONS"
 
     def __init__(self, name, hyper, forward, adjoint, keeps, kinks, formula, source, rowwise=False,
                  initializer="glorot"):
@@ -85,6 +93,7 @@ class Loss(Op):
     """
 
     table: dict = {}
+    table_name = "LOSSES"
 
     def __init__(self, name, hyper, value, gradient, fuses, labels, formula, source):
         super().__init__(name, hyper, formula, source, value=value, gradient=gradient, fuses=fuses, labels=labels)
@@ -97,6 +106,7 @@ class Update(Op):
     """
 
     table: dict = {}
+    table_name = "UPDATES"
 
     def __init__(self, name, hyper, slots, coefficients, rule, formula, source):
         super().__init__(name, hyper, formula, source, slots=slots, coefficients=coefficients, rule=rule)
