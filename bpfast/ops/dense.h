@@ -75,10 +75,10 @@ static void dense_forward(const bp_job *job, const bp_instruction *it, ptrdiff_t
     else
         for (ptrdiff_t first = 0; first < out->n; first += PANEL) {
             panel p = panel_at(weight, in->n, out->n, first);
-            panel_product(rows, (int)(p.width / VL), in->n, x, in->ld, 1, p.begin, p.width, z + first, out->ld,
-                          bias + first, 0);
+            panel_product(it->relu ? TILE_RELU : TILE_SUM, rows, (int)(p.width / VL), in->n, x, in->ld, 1, p.begin,
+                          p.width, z + first, out->ld, bias + first, 0, z, 0);
         }
-    if (it->activation) it->activation->forward(y, z, rows, out->n, out->ld, it->hyper);
+    if (it->activation && !(it->relu && out->n > 1)) it->activation->forward(y, z, rows, out->n, out->ld, it->hyper);
 }
 
 /* The rows of one panel of W^T: t[n] = W[first .. first + width, n], width numbers, for n < n_out. */
@@ -97,11 +97,11 @@ static void dense_backward(const bp_job *job, const bp_instruction *it, ptrdiff_
     real *work = job->work, *delta = work + out->delta + begin * out->ld, *t = job->scratch;
     real *weight = (real *)job->parameters + it->weight;
     ptrdiff_t rows = end - begin;
-    if (it->activation)
+    if (it->activation && !it->masked)
         it->activation->adjoint(delta, delta, work + out->before + begin * out->ld, work + out->value + begin * out->ld,
                                 rows, out->n, out->ld, it->hyper);
     if (!it->wants_dx) return;
-    real *dx = work + in->delta + begin * in->ld;
+    real *dx = work + in->delta + begin * in->ld, *y = work + in->value + begin * in->ld;
     for (ptrdiff_t first = 0; first < in->n; first += PANEL) {
         ptrdiff_t width = smaller(PANEL, round_up(in->n, VL) - first);
         const real *wt = weight + first; /* of a single output: the weight itself */
@@ -109,8 +109,9 @@ static void dense_backward(const bp_job *job, const bp_instruction *it, ptrdiff_
             transposed_panel(t, weight, in->n, out->n, first, width);
             wt = t;
         }
-        panel_product(rows, (int)(width / VL), out->n, delta, out->ld, 1, wt, width, dx + first, in->ld,
-                      it->adds_dx[0] ? dx + first : ZEROS, it->adds_dx[0] ? in->ld : 0);
+        panel_product(it->masks_dx ? TILE_MASKED : TILE_SUM, rows, (int)(width / VL), out->n, delta, out->ld, 1, wt, width,
+                      dx + first, in->ld, it->adds_dx[0] ? dx + first : ZEROS, it->adds_dx[0] ? in->ld : 0, y + first,
+                      in->ld);
     }
 }
 
@@ -127,7 +128,8 @@ static void gradient_row(const bp_job *job, ptrdiff_t offset, ptrdiff_t rows, co
     for (ptrdiff_t first = 0; first < n; first += PANEL) {
         ptrdiff_t width = smaller(PANEL, round_up(n, VL) - first);
         real *kept = (real *)job->gradient + offset + first, *g = job->update ? job->scratch : kept;
-        panel_product(1, (int)(width / VL), rows, a, 0, a_row, B + first, ldb, g, 0, job->continues ? kept : ZEROS, 0);
+        panel_product(TILE_SUM, 1, (int)(width / VL), rows, a, 0, a_row, B + first, ldb, g, 0,
+                      job->continues ? kept : ZEROS, 0, B, 0);
         for (ptrdiff_t j = n - first; j < width; j++) g[j] = 0; /* f(0) in the padding of B need not be 0 */
         if (job->update) use_gradient(job, offset + first, g, width);
     }
@@ -147,14 +149,15 @@ static void dense_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_
         int columns = (int)(p.width / VL);
         if (!job->update) {
             real *g = p.begin + begin * p.width;
-            panel_product(end - begin, columns, rows, x + begin, 1, in->ld, delta + first, out->ld, g, p.width,
-                          job->continues ? g : ZEROS, job->continues ? p.width : 0);
+            panel_product(TILE_SUM, end - begin, columns, rows, x + begin, 1, in->ld, delta + first, out->ld, g, p.width,
+                          job->continues ? g : ZEROS, job->continues ? p.width : 0, x, 0);
             continue;
         }
         ptrdiff_t height = most_rows[columns] * (1 + (CHUNK - 1) / (most_rows[columns] * p.width));
         for (ptrdiff_t k = begin; k < end; k += height) {
             ptrdiff_t n = smaller(height, end - k);
-            panel_product(n, columns, rows, x + k, 1, in->ld, delta + first, out->ld, job->scratch, p.width, ZEROS, 0);
+            panel_product(TILE_SUM, n, columns, rows, x + k, 1, in->ld, delta + first, out->ld, job->scratch, p.width,
+                          ZEROS, 0, x, 0);
             use_gradient(job, p.begin + k * p.width - (real *)job->gradient, job->scratch, n * p.width);
         }
     }

@@ -138,11 +138,25 @@ cdef class Sequence:
                 it.activation = find_activation(layout.kernels, activation.name)
             for s, number in enumerate(activation.values):
                 it.hyper[s] = number
+            it.relu = op == "dense" and activation.name == "relu"
+        self._fuse_relu_adjoints(program)
         self.output = &layout.values[program.output]
         if loss is not None:
             self.loss, self.labels = find_loss(layout.kernels, loss.name), loss.labels
             for s, number in enumerate(loss.values):
                 self.loss_hyper[s] = number
+
+    cdef int _fuse_relu_adjoints(self, program) except -1:
+        """Where a dense layer is the first to read a relu's output, its dx is the last part of that delta."""
+        readers = {}
+        for i, instruction in enumerate(program.instructions):
+            for value in instruction.inputs:
+                readers.setdefault(value, i)
+        for i, instruction in enumerate(program.instructions):
+            reader = readers.get(instruction.output)
+            if self.c[i].relu and reader is not None and program.instructions[reader].op == "dense":
+                self.c[i].masked = self.c[<int>reader].masks_dx = True
+        return 0
 
     def __dealloc__(self):
         free(self.c)

@@ -43,6 +43,9 @@ typedef struct {
     int adds_dx[2];                 /* another instruction has written this input's delta before */
     ptrdiff_t weight, bias;         /* offsets in the State's arenas */
     const bp_activation *activation; /* NULL: linear */
+    int relu;                       /* the activation is relu: fused into the product, and its adjoint */
+    int masked;                     /*   into the product that makes this output's delta, */
+    int masks_dx;                   /*   which is this one's, for its input */
     double hyper[4];
 } bp_instruction;
 

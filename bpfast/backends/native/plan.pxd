@@ -29,6 +29,7 @@ cdef extern from "plan.h" nogil:
         int adds_dx[2]
         Py_ssize_t weight, bias
         const bp_activation *activation
+        int relu, masked, masks_dx
         double hyper[4]
 
     ctypedef struct bp_job:

@@ -57,6 +57,22 @@ INLINE vec splat(real x) { return x - (vec){0}; }
 #define VFMA(a, b, c) ((a) * (b) + (c))
 #endif
 
+/* x < 0 ? 0 : x, and m > 0 ? x : 0. */
+#if defined __AVX512F__ && REAL_IS_FLOAT
+INLINE vec relu_vec(vec x) { return (vec)_mm512_max_ps(_mm512_setzero_ps(), (__m512)x); }
+INLINE vec where_positive(vec m, vec x) {
+    return (vec)_mm512_maskz_mov_ps(_mm512_cmp_ps_mask((__m512)m, _mm512_setzero_ps(), _CMP_GT_OQ), (__m512)x);
+}
+#elif defined __AVX512F__
+INLINE vec relu_vec(vec x) { return (vec)_mm512_max_pd(_mm512_setzero_pd(), (__m512d)x); }
+INLINE vec where_positive(vec m, vec x) {
+    return (vec)_mm512_maskz_mov_pd(_mm512_cmp_pd_mask((__m512d)m, _mm512_setzero_pd(), _CMP_GT_OQ), (__m512d)x);
+}
+#else
+INLINE vec relu_vec(vec x) { return (vec)(~(ivec)(x < (vec){0}) & (ivec)x); }
+INLINE vec where_positive(vec m, vec x) { return (vec)((ivec)(m > (vec){0}) & (ivec)x); }
+#endif
+
 /* SHUFFLE(a, b, i...): the numbers i of a followed by b. */
 #if defined __clang__
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
