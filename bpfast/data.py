@@ -1,6 +1,6 @@
 """What comes in from outside is checked here, before any work: inputs, targets, weights, settings."""
 
-from numbers import Integral
+from numbers import Complex, Integral, Real
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def check_targets(y, n_out, name="y"):
 
 def check_labels(y, n_out, name="y"):
     """-> (n,) int64 labels 0 <= y < n_out, from labels (n,) or one-hot rows (n, n_out)."""
-    y = np.asarray(y)
+    y = _array(y, name)
     if y.dtype.kind in "USO" and not _is_numeric_object(y):
         raise ValueError(
             f"{name} holds {'objects' if y.dtype.kind == 'O' else 'strings'}; class labels must be integers 0 .. {n_out - 1}: "
@@ -89,7 +89,11 @@ def check_weight(weight, n, name="sample_weight"):
         raise ValueError(f"{name} must not be negative; row {row} is {weight[row].item()!r}")
     if not weight.any():
         raise ValueError(f"every sample weight is zero, so there is nothing to learn from; give {name} a positive entry")
-    return np.ascontiguousarray(weight, np.float64)
+    weight = np.ascontiguousarray(weight, np.float64)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(weight.sum()):
+            raise ValueError(f"{name} adds up to more than a float64 holds; scale it down: only its proportions matter")
+    return weight
 
 
 def check_parameters(parameters):
@@ -121,7 +125,7 @@ def check_dtype(dtype):
         checked = np.dtype(dtype)
     except TypeError:
         checked = None
-    if checked not in (np.dtype("float32"), np.dtype("float64")) or not checked.isnative:
+    if checked is None or checked.str[1:] not in ("f4", "f8") or not checked.isnative:
         raise ValueError(f'dtype must be "float32" or "float64", got {dtype!r}')
     return checked
 
@@ -135,8 +139,8 @@ def check_input_shape(shape):
     return check_integer(shape, "input_shape")
 
 
-def _numbers(values, name):
-    """-> a native real array, or an error that says what it is instead."""
+def _array(values, name):
+    """-> an ndarray, or an error that says why this container is none."""
     if isinstance(values, np.matrix):
         raise TypeError(f"{name} is a numpy.matrix, whose products differ from an array's; use numpy.asarray({name})")
     if hasattr(values, "tocsr"):
@@ -144,18 +148,23 @@ def _numbers(values, name):
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(f"{name} has masked entries; fill them first: {name}.filled(value)")
     try:
-        array = np.asarray(values)
+        return np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from None
+
+
+def _numbers(values, name):
+    """-> a native real array, or an error that says what it is instead."""
+    array = _array(values, name)
     kind = array.dtype.kind
     if kind == "c":
         raise ValueError(f"{name} is complex ({array.dtype}); only real numbers can be learned from: {name}.real")
     if kind == "O":
-        if any(isinstance(value, complex) for value in array.flat):
+        if any(isinstance(value, Complex) and not isinstance(value, Real) for value in array.flat):
             raise ValueError(f"{name} holds complex numbers; only real numbers can be learned from")
         try:
             array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise TypeError(f"{name} holds objects that are not numbers: {error}") from None
     elif kind not in "biuf":
         raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")

@@ -55,7 +55,7 @@ class Trainer:
         self._stopped = False
         self._plan = self._state = None
         self._resume = None  # steps and slots of a pickled trainer, until its state is made
-        self._busy = threading.Lock()
+        self._busy = threading.RLock()
 
     def fit(self, X, y, *, epochs=10, validation=None, sample_weight=None, shuffle=True, verbose="auto"):
         """Train for a number of epochs, or go on for as many more; -> ``self.history``.
@@ -86,7 +86,9 @@ class Trainer:
             self._stopped = False
             try:
                 for epoch in range(epochs):
-                    figures = self._train_epoch(state, rows, shuffle, lambda done: progress.rows_done(epoch, done, self.history.last))
+                    figures = self._train_epoch(
+                        state, rows, shuffle, lambda done: progress.rows_done(epoch, done, self.history.last)
+                    )
                     if figures is None:  # stopped
                         break
                     if validation:
@@ -94,8 +96,11 @@ class Trainer:
                         figures.update((f"val_{name}", value) for name, value in self._evaluate(validation).items())
                     self.history.append(**figures)
                     progress.epoch_done(epoch, figures)
-            finally:
                 state.store(self.network.parameters)
+            except BaseException:  # Ctrl-C too, wherever it came
+                state.store(self.network.parameters)
+                raise
+            finally:
                 progress.close()
         return self.history
 
@@ -190,11 +195,11 @@ class Trainer:
         data.check_parameters(self.network.parameters)
         plan = self._get_plan()
         if self._state is None:
-            self._state = plan.new_state(self.network.parameters)
+            state = plan.new_state(self.network.parameters)
             if self._resume:
-                self._state.steps = self._resume["steps"]
-                self._state.load_slots(self._resume["slots"])
-                self._resume = None
+                state.load_slots(self._resume["slots"])
+                state.steps = self._resume["steps"]
+            self._state, self._resume = state, None
         else:
             self._state.load(self.network.parameters)
         return self._state
@@ -237,10 +242,12 @@ class Trainer:
         return {**self.__dict__, "_plan": None, "_state": None, "_busy": None, "_resume": resume}
 
     def __setstate__(self, state):
-        self.__dict__.update(state, _busy=threading.Lock())
+        self.__dict__.update(state, _busy=threading.RLock())
 
 
 class _Alone:
+    """Holds a lock or refuses; an RLock, so that an interrupt while it is released locks nobody's own thread out."""
+
     def __init__(self, lock):
         self._lock = lock
 

@@ -106,10 +106,6 @@ class Plan:
         """-> float, the weighted mean loss over all rows; its gradient is in ``state.gradients()``."""
         raise NotImplementedError
 
-    def apply(self, state, coefficients):
-        """One step of the optimizer with the gradient at hand and these scalars (k,)."""
-        raise NotImplementedError
-
     def run(self, state, workspace, data, order, begin, coefficients, seconds):
         """Train on the batches of ``order`` (n,) from row ``begin`` on; -> the row to go on from.
 

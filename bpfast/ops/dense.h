@@ -163,6 +163,26 @@ static void dense_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_
     }
 }
 
+/* Zero the columns of padding in the panels and behind the bias, of the parameters and of every slot. */
+static void dense_clean(const bp_job *job, const bp_instruction *it) {
+    const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
+    for (int s = -1; s < job->n_slots; s++) {
+        real *arena = s < 0 ? job->parameters : job->slots[s], *weight = arena + it->weight, *bias = arena + it->bias;
+        for (ptrdiff_t j = out->n; j < round_up(out->n, BP_LANES); j++) bias[j] = 0;
+        if (out->n == 1) {
+            for (ptrdiff_t k = in->n; k < round_up(in->n, BP_LANES); k++) weight[k] = 0;
+            continue;
+        }
+        panel last = panel_at(weight, in->n, out->n, (out->n - 1) / PANEL * PANEL);
+        for (ptrdiff_t k = 0; k < round_up(in->n, VL); k++)
+            for (ptrdiff_t j = k < in->n ? out->n - last.first : 0; j < last.width; j++) last.begin[k * last.width + j] = 0;
+        for (ptrdiff_t first = 0; first < last.first; first += PANEL) { /* the rows below n_in of the full panels */
+            panel p = panel_at(weight, in->n, out->n, first);
+            memset(p.begin + in->n * p.width, 0, (size_t)((round_up(in->n, VL) - in->n) * p.width) * sizeof(real));
+        }
+    }
+}
+
 /* y = f(x W + b) for few rows, from the weight as the user sees it; the same sums in the same order. */
 static void dense_plain(const bp_job *job, const bp_instruction *it, ptrdiff_t rows, const void *weight, const void *bias) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;

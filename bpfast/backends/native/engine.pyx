@@ -201,20 +201,6 @@ class Plan(base.Plan):
                 self, state, workspace, data, order, begin, n, None, SECONDS_BETWEEN_SIGNALS)
         return workspace.loss_sum / workspace.weight_sum
 
-    def apply(self, state, coefficients):
-        cdef Arena parameters = state.arenas[0], gradient = state.gradient
-        cdef Layout layout = self.layout
-        cdef const bp_update *update = find_update(layout.kernels, self.update.name)
-        cdef void *slots[BP_MAX_SLOTS]
-        cdef double reals[BP_MAX_COEFFICIENTS]
-        cdef int s
-        for s in range(update.n_slots):
-            slots[s] = (<Arena>state.arenas[1 + s]).data
-        cdef const double[::1] numbers = np.ascontiguousarray(coefficients, np.float64)
-        layout.kernels.convert(reals, &numbers[0], len(numbers))
-        update.run(parameters.data, slots, gradient.data, layout.parameters_size, reals)
-        state.steps += 1
-
     def run(self, state, workspace, data, order, begin, coefficients, seconds):
         return (<Buffers>workspace.buffers).train(
             self, state, workspace, data, order, begin, self.batch_size, coefficients, seconds)
@@ -285,6 +271,21 @@ class State(base.State):
 class Workspace(base.Workspace):
     def __init__(self, plan):
         self.buffers = Buffers(plan)
+
+
+cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcept:
+    """Whether a step changes a zero parameter of zero gradient, such as Adam's 0 / 0 with epsilon = 0."""
+    cdef double zeros[BP_MAX_SLOTS + 2]
+    cdef void *slots[BP_MAX_SLOTS]
+    cdef int s
+    memset(zeros, 0, sizeof(zeros))
+    for s in range(BP_MAX_SLOTS):
+        slots[s] = &zeros[2 + s]
+    update.run(&zeros[0], slots, &zeros[1], 1, coefficients)
+    for s in range(BP_MAX_SLOTS + 2):
+        if zeros[s] != 0:
+            return True
+    return False
 
 
 cdef class Buffers:
@@ -364,14 +365,17 @@ cdef class Buffers:
         cdef Py_ssize_t first_step = workspace.steps, step = first_step, batch, batch_end, block_end, i
         cdef double loss_sum = workspace.loss_sum, weight_sum = workspace.weight_sum
         cdef double batch_weight = 0, end, work = 0, clock = FLOPS_PER_CLOCK, per_row = plan.flops_per_row
-        cdef bint diverged = False, whole
+        cdef bint diverged = False, cleans = False, whole
         cdef unsigned denormals
         cdef int s
         job.parameters = (<Arena>state.arenas[0]).data
         job.gradient = (<Arena>state.gradient).data
         if stepping:
+            job.n_slots = update.n_slots
             for s in range(update.n_slots):
                 job.slots[s] = (<Arena>state.arenas[1 + s]).data
+            kernels.convert(reals, &scalars[step, 0], n_scalars)
+            cleans = moves_zeros(update, reals)
         with nogil:
             denormals = bp_flush_denormals()
             end = bp_now() + seconds
@@ -409,6 +413,10 @@ cdef class Buffers:
                     if block_end == batch_end:
                         if stepping and not whole:
                             update.run(job.parameters, job.slots, job.gradient, layout.parameters_size, reals)
+                        if cleans:
+                            for s in range(sequence.n):
+                                if sequence.c[s].op.clean != NULL:
+                                    sequence.c[s].op.clean(&job, &sequence.c[s])
                         step += 1
                         weight_sum += batch_weight
                 work += per_row * (block_end - begin)

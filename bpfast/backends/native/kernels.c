@@ -182,9 +182,9 @@ static void add_backward(const bp_job *job, const bp_instruction *it, ptrdiff_t 
 }
 
 static const bp_op ops[] = {
-    {"dense", dense_forward, dense_backward, dense_gradient},
-    {"rowwise", rowwise_forward, rowwise_backward, 0},
-    {"add", add_forward, add_backward, 0},
+    {"dense", dense_forward, dense_backward, dense_gradient, dense_clean},
+    {"rowwise", rowwise_forward, rowwise_backward, 0, 0},
+    {"add", add_forward, add_backward, 0, 0},
     {0}};
 
 /* -- data in and out ---------------------------------------------------------------------------- */

@@ -57,15 +57,18 @@ typedef struct {
     void *parameters, *gradient, *slots[BP_MAX_SLOTS];
     const bp_update *update;        /* applied to each tile of the gradient; NULL: the gradient is kept */
     const void *coefficients;
+    int n_slots;
     int continues;                  /* the gradient goes on from an earlier block of the batch */
 } bp_job;
 
-/* forward, backward: for rows begin .. end.  gradient: of parameters, for inputs begin .. end, over all rows. */
+/* forward, backward: for rows begin .. end.  gradient: of parameters, for inputs begin .. end, over all rows.
+ * clean: zero the padding of parameters and slots, after an update that does not leave zeros alone. */
 struct bp_op {
     const char *name;
     void (*forward)(const bp_job *, const bp_instruction *, ptrdiff_t begin, ptrdiff_t end);
     void (*backward)(const bp_job *, const bp_instruction *, ptrdiff_t begin, ptrdiff_t end);
     void (*gradient)(const bp_job *, const bp_instruction *, ptrdiff_t rows, ptrdiff_t begin, ptrdiff_t end);
+    void (*clean)(const bp_job *, const bp_instruction *);
 };
 
 /* A strided table of numbers from outside. */

@@ -41,13 +41,14 @@ cdef extern from "plan.h" nogil:
         void *slots[BP_MAX_SLOTS]
         const bp_update *update
         const void *coefficients
-        int continues
+        int n_slots, continues
 
     ctypedef struct bp_op:
         const char *name
         void (*forward)(const bp_job *, const bp_instruction *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*backward)(const bp_job *, const bp_instruction *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*gradient)(const bp_job *, const bp_instruction *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*clean)(const bp_job *, const bp_instruction *) noexcept nogil
 
     ctypedef struct bp_table:
         const char *data

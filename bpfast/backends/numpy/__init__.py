@@ -105,7 +105,7 @@ class Plan(base.Plan):
         state.gradient = self._backward(state.parameters, before, values, self._same_dtype(delta))
         return float(row_losses @ mean)
 
-    def apply(self, state, coefficients):
+    def _step(self, state, coefficients):
         scalars = [float(c) for c in coefficients]
         updated = {
             name: tuple(map(self._same_dtype, self._rule(state.gradient[name], *arrays, *scalars)))
@@ -125,7 +125,7 @@ class Plan(base.Plan):
                 workspace.diverged = not np.isfinite(loss)
                 if workspace.diverged:
                     break
-                self.apply(state, coefficients[workspace.steps])
+                self._step(state, coefficients[workspace.steps])
                 workspace.steps += 1
                 workspace.loss_sum += loss * weight
                 workspace.weight_sum += weight
