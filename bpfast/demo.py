@@ -53,14 +53,14 @@ def run(epochs=30, seed=0, backend="auto", plot=None):
     accuracy = trainer.evaluate(X_test, y_test)["accuracy"]
     print(f"\ntest accuracy {accuracy:.4f} after {history['seconds'].sum():.2f} s of training")
 
+    print("\ntime per epoch on one thread, the fastest of several", flush=True)
+    timing = "from bpfast.demo import print_seconds; print_seconds()"
+    subprocess.run([sys.executable, "-c", timing], env=unhindered(os.environ), check=True)
+
     print("\nnorm of the gradient      before    after training")
     for layer, norm in gradient_norms(trainer, X, y).items():
         n_in, n_out = trainer.network.parameters[f"{layer}.weight"].shape
         print(f"  layer {layer}  {n_in:4} -> {n_out:<4}{before[layer]:12.2e}{norm:12.2e}")
-
-    print("\ntime per epoch on one thread, the fastest of several", flush=True)
-    timing = "from bpfast.demo import print_seconds; print_seconds()"
-    subprocess.run([sys.executable, "-c", timing], env=unhindered(os.environ), check=True)
     if plot is not None:
         write_curves(history, plot)
 

@@ -22,9 +22,6 @@ import numpy as np
 from .. import base
 from .tables import cpu_level
 
-cdef extern from "../../ops/random.h" nogil:
-    void permutation(Py_ssize_t *, Py_ssize_t, uint64_t, uint64_t)
-
 ROWS_PER_BLOCK = 1024  # larger batches run in blocks, so that buffers stay small and a run can stop between them
 FLOPS_PER_BLOCK = 2e9  # about 20 ms of one core
 FLOPS_PER_CLOCK = 2e6  # work between two looks at the clock
@@ -210,9 +207,10 @@ class Plan(base.Plan):
         cdef Py_ssize_t[::1] c_order = order
         cdef Py_ssize_t size = n
         cdef uint64_t c_seed = seed, c_epoch = epoch
+        cdef const bp_kernels *kernels = (<Layout>self.layout).kernels
         if size:
             with nogil:
-                permutation(&c_order[0], size, c_seed, c_epoch)
+                kernels.permutation(&c_order[0], size, c_seed, c_epoch)
         return order
 
 

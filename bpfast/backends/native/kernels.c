@@ -139,6 +139,8 @@ static const bp_update updates[] = {
 #include "../../ops/updates.h"
     {0}};
 
+#include "../../ops/random.h"
+
 /* -- instructions ------------------------------------------------------------------------------- */
 
 #include "../../ops/dense.h"
@@ -255,4 +257,4 @@ static double peak(ptrdiff_t n) {
 
 const bp_kernels JOIN(bp_kernels_, CPU_LEVEL, REAL_NAME) = {
     TEXT(CPU_LEVEL), sizeof(real), VL, PANEL, activations, losses, updates, ops, weight_size, scratch_size,
-    pack, unpack, dense_plain, gather, scatter, convert, all_finite, peak};
+    pack, unpack, dense_plain, gather, scatter, convert, all_finite, permutation, peak};

@@ -102,5 +102,6 @@ typedef struct {
     void (*scatter)(void *out, const void *rows, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t n_rows);
     void (*convert)(void *reals, const double *numbers, ptrdiff_t n);
     int (*all_finite)(const void *reals, ptrdiff_t n);
+    void (*permutation)(ptrdiff_t *order, ptrdiff_t n, uint64_t seed, uint64_t epoch);
     double (*peak)(ptrdiff_t n); /* n rounds of independent FMAs; returns their number */
 } bp_kernels;

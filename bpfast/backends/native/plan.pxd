@@ -1,5 +1,7 @@
 """plan.h and machine.h for Cython."""
 
+from libc.stdint cimport uint64_t
+
 cdef extern from "plan.h" nogil:
     enum: BP_MAX_SLOTS, BP_MAX_COEFFICIENTS, BP_LANES
 
@@ -72,6 +74,7 @@ cdef extern from "plan.h" nogil:
         void (*scatter)(void *, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*convert)(void *, const double *, Py_ssize_t) noexcept nogil
         int (*all_finite)(const void *, Py_ssize_t) noexcept nogil
+        void (*permutation)(Py_ssize_t *, Py_ssize_t, uint64_t, uint64_t) noexcept nogil
         double (*peak)(Py_ssize_t) noexcept nogil
 
 cdef extern from "machine.h" nogil:
