@@ -42,6 +42,10 @@ class BuildExt(build_ext):
         super().initialize_options()
         self.cython_c_in_temp = True  # no generated C beside the sources
 
+    def run(self):
+        super().run()
+        self.copy_extensions_to_source()  # in this folder `python -m bpfast` takes the sources, so they need it too
+
     def build_extension(self, ext):
         for program in "compiler_so", "linker_so":
             words = getattr(self.compiler, program)

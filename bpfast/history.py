@@ -43,6 +43,13 @@ class History(Mapping):
     def __len__(self):
         return len(self._names())
 
+    def __eq__(self, other):
+        if type(self) is not type(other):
+            return NotImplemented
+        return list(self) == list(other) and all(np.array_equal(self[name], other[name], True) for name in self)
+
+    __hash__ = None  # it grows
+
     def __repr__(self):
         figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())
         return f"History({self.n_epochs} epochs{'; last: ' + figures if figures else ''})"
