@@ -6,7 +6,7 @@ CPU_LEVELS = ("base", "v2", "v3", "v4")  # v2: SSE4.2, v3: AVX2 and FMA, v4: AVX
 
 
 def n_threads():
-    """Threads to use by default: the cores this process may run on, capped by BPFAST_NUM_THREADS and OMP_NUM_THREADS."""
+    """Threads to use by default: the cores allowed, capped by BPFAST_NUM_THREADS and OMP_NUM_THREADS."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system

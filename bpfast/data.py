@@ -49,7 +49,7 @@ def check_labels(y, n_out, name="y"):
     y = _array(y, name)
     if y.dtype.kind in "USO" and not _is_numeric_object(y):
         raise ValueError(
-            f"{name} holds {'objects' if y.dtype.kind == 'O' else 'strings'}; class labels must be integers 0 .. {n_out - 1}: "
+            f"{name} holds strings; class labels must be integers 0 .. {n_out - 1}: "
             f"classes, {name} = numpy.unique({name}, return_inverse=True)"
         )
     y = _numbers(y, name)
@@ -88,7 +88,7 @@ def check_weight(weight, n, name="sample_weight"):
         row = int(np.argmax(weight < 0))
         raise ValueError(f"{name} must not be negative; row {row} is {weight[row].item()!r}")
     if not weight.any():
-        raise ValueError(f"every sample weight is zero, so there is nothing to learn from; give {name} a positive entry")
+        raise ValueError(f"every sample weight is zero: there is nothing to learn from; give {name} a positive entry")
     weight = np.ascontiguousarray(weight, np.float64)
     with np.errstate(over="ignore"):
         if not np.isfinite(weight.sum()):

@@ -112,7 +112,7 @@ class Network:
         column = max(widths) + 2
         lines = [repr(self), f"{'parameter':<{column}}{'shape':<16}count"]
         for name, array in self.parameters.items():
-            lines.append(f"{name:<{column}}{str(array.shape):<16}{array.size:,}")
+            lines.append(f"{name:<{column}}{array.shape!s:<16}{array.size:,}")
         lines.append(f"{'total':<{column}}{'':<16}{sum(a.size for a in self.parameters.values()):,}")
         return "\n".join(lines)
 

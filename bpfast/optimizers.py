@@ -31,7 +31,10 @@ class Optimizer(Description):
         """-> (n_steps, k) float64, the scalars of steps first_step, first_step + 1, ... (counted from 1)."""
         t = np.arange(first_step, first_step + n_steps, dtype=np.float64)
         columns = self.update.coefficients(t, self.learning_rate, *self.update.values)
-        return np.stack(np.broadcast_arrays(t, *columns)[1:], axis=1)
+        table = np.empty((n_steps, len(columns)))
+        for i, column in enumerate(columns):
+            table[:, i] = column
+        return table
 
     @staticmethod
     def get(given):

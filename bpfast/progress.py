@@ -47,7 +47,8 @@ class Progress:
         rate = done / max(now - self._begin, 1e-9)
         left = (self._epochs * self._rows - done) / max(rate, 1e-9)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if name != "seconds")
-        return f"epoch {epoch + 1:>{len(str(self._epochs))}}/{self._epochs}  {shown}  {rate:,.0f} samples/s  {left:.1f} s left"
+        number = f"{epoch + 1:>{len(str(self._epochs))}}/{self._epochs}"
+        return f"epoch {number}  {shown}  {rate:,.0f} samples/s  {left:.1f} s left"
 
     def _rewrite(self, text):
         self._stream.write(f"\r\033[K{text}" if self._live else text)

@@ -14,6 +14,7 @@ from .optimizers import Adam, Optimizer
 from .progress import Progress
 
 SECONDS_PER_RUN = 0.05  # the longest that compiled code keeps Python from looking at signals
+STEPS_AHEAD = 4096  # whose coefficients are computed together
 
 
 class DivergenceError(ArithmeticError):
@@ -85,10 +86,9 @@ class Trainer:
             state = self._begin(rows.X.shape[1])
             self._stopped = False
             try:
+                coefficients = self._coefficients(state, epochs, -(-len(rows.X) // self.batch_size))
                 for epoch in range(epochs):
-                    figures = self._train_epoch(
-                        state, rows, shuffle, lambda done: progress.rows_done(epoch, done, self.history.last)
-                    )
+                    figures = self._train_epoch(state, rows, shuffle, next(coefficients), epoch, progress)
                     if figures is None:  # stopped
                         break
                     if validation:
@@ -135,14 +135,23 @@ class Trainer:
 
     # -- within ------------------------------------------------------------------------------------
 
-    def _train_epoch(self, state, rows, shuffle, report):
+    def _coefficients(self, state, epochs, steps):
+        """Yield the optimizer's coefficients (steps, k) for each epoch."""
+        together = max(1, STEPS_AHEAD // steps)
+        first = table = None
+        for epoch in range(epochs):
+            begin = state.steps + 1
+            if first is None or begin + steps > first + len(table):  # a batch of zero weight makes no step
+                first, table = begin, self.optimizer.coefficients(begin, steps * min(together, epochs - epoch))
+            yield table[begin - first : begin - first + steps]
+
+    def _train_epoch(self, state, rows, shuffle, coefficients, epoch, progress):
         """One pass over the rows; -> its figures, or None if it was stopped before the end."""
         plan, n = self._plan, len(rows.X)
+        begin = time.perf_counter()
         order = plan.permutation(n, self.seed, self._epoch) if shuffle else np.arange(n)
-        coefficients = self.optimizer.coefficients(state.steps + 1, -(-n // self.batch_size))
         self._epoch += 1
         state.save()
-        begin = time.perf_counter()
         with plan.workspace() as workspace:
             workspace.start()
             done = 0
@@ -150,7 +159,7 @@ class Trainer:
                 if self._stopped:
                     return None
                 done = plan.run(state, workspace, rows, order, done, coefficients, SECONDS_PER_RUN)
-                report(done)
+                progress.rows_done(epoch, done, self.history.last)
             if workspace.diverged or state.not_finite():
                 culprit = self._find_culprit(state, rows.X[order[done : done + self.batch_size]])
                 state.go_back()
@@ -264,8 +273,8 @@ def _check_pair(network, loss):
     last = network.layers[-1].output_activation
     if loss.fuses and last.name != loss.fuses:
         raise ValueError(
-            f"loss {loss.name!r} belongs to the output activation {loss.fuses!r}, but the last layer's is {last.name!r}: "
-            f"end the network with Dense(n_classes, {loss.fuses!r}), or take loss 'squared_error'"
+            f"loss {loss.name!r} belongs to the output activation {loss.fuses!r}, "
+            f"but the last layer's is {last.name!r}: end the network with Dense(n_classes, {loss.fuses!r}), or take loss 'squared_error'"
         )
     if last.name == "softmax" and network.layers[-1].units == 1:
-        raise ValueError("a softmax over one output is always 1 and cannot learn: use Dense(2, 'softmax') for two classes")
+        raise ValueError("a softmax over one output is always 1, so it cannot learn: use two, Dense(2, 'softmax')")

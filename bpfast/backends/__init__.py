@@ -18,7 +18,7 @@ def missing(name):
         try:
             importlib.import_module(f"{__name__}.native")
         except ImportError as error:
-            return f"its compiled modules are not there ({error}): reinstall bpfast with a C compiler, without BPFAST_PURE"
+            return f"its modules are missing ({error}): reinstall bpfast with a C compiler, without BPFAST_PURE"
     elif name == "numba":
         if importlib.util.find_spec("numba") is None:
             return 'numba is not installed: python -m pip install "bpfast[numba]"'

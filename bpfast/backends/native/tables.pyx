@@ -171,8 +171,8 @@ cdef class Kernels:
 
     def activation_forward(self, op, x):
         """y = f(x) for x (n,) or rows (batch, n)."""
-        rows, n, (padded,) = self._pad(op.rowwise, x)
-        y = np.zeros_like(padded)
+        rows, n, (padded,) = self._pad(x)
+        y = np.empty_like(padded)
         cdef double hyper[4]
         self._hyper(hyper, op)
         find_activation(self.kernels, op.name).forward(address(y), address(padded), rows, n, padded.shape[1], hyper)
@@ -180,8 +180,8 @@ cdef class Kernels:
 
     def activation_adjoint(self, op, dy, x, y):
         """dx = g(dy, x, y), shapes as above."""
-        rows, n, (pdy, px, py) = self._pad(op.rowwise, dy, x, y)
-        dx = np.zeros_like(pdy)
+        rows, n, (pdy, px, py) = self._pad(dy, x, y)
+        dx = np.empty_like(pdy)
         cdef double hyper[4]
         self._hyper(hyper, op)
         find_activation(self.kernels, op.name).adjoint(
@@ -190,9 +190,9 @@ cdef class Kernels:
 
     def loss(self, op, y, t, mean):
         """-> (values (batch,) float64, dy = mean * dvalue/dy) for outputs y (batch, n)."""
-        rows, n, (padded,) = self._pad(True, y)
-        targets = np.ascontiguousarray(t, np.int64) if op.labels else self._pad(True, t)[2][0]
-        values, dy, mean = np.zeros(rows), np.zeros_like(padded), np.ascontiguousarray(mean, np.float64)
+        rows, n, (padded,) = self._pad(y)
+        targets = np.ascontiguousarray(t, np.int64) if op.labels else self._pad(t)[2][0]
+        values, dy, mean = np.empty(rows), np.empty_like(padded), np.ascontiguousarray(mean, np.float64)
         cdef double hyper[4]
         self._hyper(hyper, op)
         if rows:
@@ -216,14 +216,14 @@ cdef class Kernels:
             find_update(self.kernels, op.name).run(address(arrays[0]), pointers, address(g), g.size, reals)
         return tuple(arrays)
 
-    def _pad(self, rowwise, *arrays):
-        """-> (rows, n, copies whose rows are padded as in a workspace)."""
-        shaped = [np.atleast_2d(np.asarray(array, self.dtype)) for array in arrays]
+    def _pad(self, *arrays):
+        """-> (rows, n, the arrays with rows padded as in a workspace; copied only where they are not)."""
+        shaped = [np.atleast_2d(np.ascontiguousarray(array, self.dtype)) for array in arrays]
         rows, n = shaped[0].shape
-        padded = [np.zeros((rows, -(-max(n, 1) // BP_LANES) * BP_LANES), self.dtype) for _ in shaped]
-        for to, array in zip(padded, shaped):
-            to[:, :n] = array
-        return rows, n, padded
+        width = -(-max(n, 1) // BP_LANES) * BP_LANES
+        if n < width:
+            shaped = [np.pad(array, ((0, 0), (0, width - n))) for array in shaped]
+        return rows, n, shaped
 
     cdef int _hyper(self, double *hyper, op) except -1:
         for i, number in enumerate(op.values):

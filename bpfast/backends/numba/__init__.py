@@ -1,7 +1,7 @@
 """The same Python texts, compiled by Numba into loops; products stay with NumPy's BLAS."""
 
 import math
-from functools import lru_cache
+from functools import cache
 from types import FunctionType
 
 import numba
@@ -11,7 +11,7 @@ from ..numpy import Plan as NumpyPlan
 
 
 def runs(op):
-    return isinstance(op, Update) or isinstance(op, Activation) and not op.rowwise
+    return isinstance(op, Update) or (isinstance(op, Activation) and not op.rowwise)
 
 
 @numba.njit
@@ -26,7 +26,7 @@ def _normal_cdf(x):
     return 0.5 * math.erfc(-x * math.sqrt(0.5))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _loop(function, output=None):
     """A row's text as a ufunc; ``output`` picks one of the values where the text returns several."""
     on_scalars = {**function.__globals__, "where": _where, "normal_cdf": _normal_cdf}

@@ -8,7 +8,6 @@ from ...ops import ACTIVATIONS
 from ...ops.dense import dense_backward, dense_forward
 from .. import base
 
-
 ROWS_PER_BLOCK = 1024  # looked at together in inference, so that memory stays small
 
 
