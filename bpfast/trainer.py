@@ -274,7 +274,8 @@ def _check_pair(network, loss):
     if loss.fuses and last.name != loss.fuses:
         raise ValueError(
             f"loss {loss.name!r} belongs to the output activation {loss.fuses!r}, "
-            f"but the last layer's is {last.name!r}: end the network with Dense(n_classes, {loss.fuses!r}), or take loss 'squared_error'"
+            f"but the last layer's is {last.name!r}: end the network with Dense(n_classes, {loss.fuses!r}), "
+            "or take loss 'squared_error'"
         )
     if last.name == "softmax" and network.layers[-1].units == 1:
         raise ValueError("a softmax over one output is always 1, so it cannot learn: use two, Dense(2, 'softmax')")

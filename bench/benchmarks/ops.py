@@ -1,0 +1,120 @@
+"""Every row of the tables of formulas, on 20 000 elements, in each backend that has code of its own for it.
+
+From arrays to arrays: what a backend copies and allocates on the way counts.
+"""
+
+import numpy as np
+
+import bpfast as bp
+from bpfast import backends
+from bpfast.ops import ACTIVATIONS, LOSSES, UPDATES
+
+from .common import DTYPES, SEED, native, need
+
+SHAPE = (25, 800)
+BACKENDS = ["native", "numba", "numpy"]
+
+
+class Row:
+    """What the benchmarks of all tables have in common: ``setup`` makes ``self.run``, and runs it once."""
+
+    def setup(self, name, backend, dtype):
+        need(backend)
+        op = self.table[name]
+        if not backends.runs(backend, op):
+            raise NotImplementedError(f"{backend} has no code of its own for {name}, it runs NumPy's")
+        self.rng, self.dtype = np.random.default_rng(SEED), dtype
+        if backend == "native":
+            self.run = self.native(op, native.Kernels(dtype, native.cpu_level()))
+        else:
+            plan = bp.Network([bp.Dense(1)], input_shape=1, dtype=dtype).plan(backend)
+            self.run = self.text(op, lambda function: plan.compiled(op, function))
+        self.run()
+
+    def normal(self):
+        return self.rng.standard_normal(SHAPE, self.dtype)
+
+
+class Forward(Row):
+    table = ACTIVATIONS
+    params = ([*table], BACKENDS, DTYPES)
+    param_names = ("activation", "backend", "dtype")
+
+    def native(self, op, kernels):
+        x = self.normal()
+        return lambda: kernels.activation_forward(op, x)
+
+    def text(self, op, compiled):
+        x, forward = self.normal(), compiled(op.forward)
+        return lambda: forward(x, *op.values)
+
+    def time_forward(self, name, backend, dtype):
+        self.run()
+
+
+class Adjoint(Row):
+    table = ACTIVATIONS
+    params = ([*table], BACKENDS, DTYPES)
+    param_names = ("activation", "backend", "dtype")
+
+    def arrays(self, op):
+        dy, x = self.normal(), self.normal()
+        return dy, x, op.forward(x, *op.values)
+
+    def native(self, op, kernels):
+        arrays = self.arrays(op)
+        return lambda: kernels.activation_adjoint(op, *arrays)
+
+    def text(self, op, compiled):
+        arrays, adjoint = self.arrays(op), compiled(op.adjoint)
+        return lambda: adjoint(*arrays, *op.values)
+
+    def time_adjoint(self, name, backend, dtype):
+        self.run()
+
+
+class Loss(Row):
+    """The value of every row and the gradient together, as a step of training needs them."""
+
+    table = LOSSES
+    params = ([*table], BACKENDS, DTYPES)
+    param_names = ("loss", "backend", "dtype")
+
+    def arrays(self, op):
+        batch, n_out = SHAPE
+        t = np.arange(batch) % n_out if op.labels else self.normal()
+        return self.normal(), t, np.full(batch, 1 / batch)
+
+    def native(self, op, kernels):
+        arrays = self.arrays(op)
+        return lambda: kernels.loss(op, *arrays)
+
+    def text(self, op, compiled):
+        y, t, mean = self.arrays(op)
+        value, gradient, scale = compiled(op.value), compiled(op.gradient), mean[:, None].astype(self.dtype)
+        return lambda: (value(y, t, *op.values), gradient(y, t, *op.values) * scale)
+
+    def time_loss(self, name, backend, dtype):
+        self.run()
+
+
+class Update(Row):
+    table = UPDATES
+    params = ([*table], BACKENDS, DTYPES)
+    param_names = ("update", "backend", "dtype")
+
+    def arrays(self, op):
+        g, w, slots = self.normal(), self.normal(), [np.zeros(SHAPE, self.dtype) for _ in op.slots]
+        return g, w, slots, [float(c) for c in op.coefficients(1, 1e-3, *op.values)]
+
+    def native(self, op, kernels):
+        arrays = self.arrays(op)
+        return lambda: kernels.update(op, *arrays)
+
+    def text(self, op, compiled):
+        g, w, slots, coefficients = self.arrays(op)
+        rule = compiled(op.rule)
+        return lambda: rule(g, w, *slots, *coefficients)
+
+    def time_update(self, name, backend, dtype):
+        self.run()
