@@ -1,0 +1,196 @@
+"""What must hold of a row of the tables, and of whole networks.  Each check takes what it checks as an argument,
+so that test_faults.py can hand it something broken."""
+
+import hashlib
+import re
+
+import numpy as np
+
+import bpfast as bp
+
+# Roundings that a number may be off by, and nine of ten numbers.  The tail of normal_cdf decides: 5 + x*x/2 in a kernel
+# without fused FMA, x*x in the text, which is what float64 is compared with.
+WORST = {"float32": 40, "float64": 2000}
+USUAL = {"float32": 12, "float64": 100}
+
+
+def roundings(got, exact, scale):
+    """How many roundings of `scale` (at least those of `exact`) lie between got and exact; NaN must meet NaN."""
+    got, exact = np.asarray(got), np.asarray(exact, np.float64)
+    assert got.shape == exact.shape
+    assert (np.isnan(got) == np.isnan(exact)).all(), "NaN stands in other places"
+    info = np.finfo(got.dtype)
+    exact = np.where(np.abs(exact) > info.max, np.copysign(np.inf, exact), exact)
+    infinite = np.isinf(exact) | np.isinf(got)
+    assert (got[infinite] == exact[infinite]).all(), "infinity stands in other places"
+    plain = np.isfinite(exact)
+    scale = np.maximum(np.abs(exact), np.where(np.isfinite(scale), scale, 0))[plain]
+    # Two of the smallest normal number are allowed on top: compiled runs flush denormals to zero.
+    error = np.abs(got[plain].astype(np.float64) - exact[plain]) - 2 * info.tiny
+    return np.maximum(error, 0) / (scale * info.eps + info.smallest_subnormal)
+
+
+def check_close(got, exact, scale=0.0):
+    """Every number within WORST roundings, nine of ten within USUAL."""
+    errors = roundings(got, exact, scale)
+    if errors.size:
+        worst, usual = errors.max(), np.quantile(errors, 0.9)
+        assert worst <= WORST[got.dtype.name], f"{worst:.3g} roundings off"
+        assert usual <= USUAL[got.dtype.name], f"a tenth is more than {usual:.3g} roundings off"
+
+
+# -- the rows on one engine, against the reference in float64 ------------------------------------------
+
+
+def check_forward(kernels, op, x):
+    """y of the kernels is f(x)."""
+    got = kernels.activation_forward(op, x)
+    assert got.dtype == x.dtype
+    with np.errstate(all="ignore"):
+        check_close(got, op.forward(x.astype(np.float64), *op.values))
+
+
+def check_adjoint(kernels, op, dy, x):
+    """dx of the kernels is g(dy, x, y)."""
+    with np.errstate(all="ignore"):
+        y = np.asarray(op.forward(x.astype(np.float64), *op.values)).astype(x.dtype)
+        exact = op.adjoint(*(array.astype(np.float64) for array in (dy, x, y)), *op.values)
+    got = kernels.activation_adjoint(op, dy, x, y)
+    assert got.dtype == x.dtype
+    scale = np.abs(dy).max(axis=-1, keepdims=True, initial=0) if op.rowwise else np.abs(dy)
+    check_close(got, exact, scale)
+
+
+def check_keeps(kernels, op, dy, x):
+    """The adjoint reads no more than its row says: x or y, where it is not kept, may be anything."""
+    y = kernels.activation_forward(op, x)
+    anything = np.full_like(x, np.nan)
+    kept = x if "x" in op.keeps else anything, y if "y" in op.keeps else anything
+    expected = kernels.activation_adjoint(op, dy, x, y)
+    np.testing.assert_array_equal(kernels.activation_adjoint(op, dy, *kept), expected)
+
+
+def check_loss(kernels, op, y, t, weight):
+    """Values and gradients of the kernels are those of the row, the gradients weighted."""
+    mean = weight / weight.sum()
+    values, dy = kernels.loss(op, y, t, mean)
+    assert values.dtype == np.float64 and dy.dtype == y.dtype
+    exact_y, exact_t = y.astype(np.float64), t if op.labels else t.astype(np.float64)
+    size = 1 + np.abs(exact_y).max(axis=-1) + (0 if op.labels else np.abs(exact_t).max(axis=-1))
+    with np.errstate(all="ignore"):
+        exact = op.value(exact_y, exact_t, *op.values)
+        gradient = op.gradient(exact_y, exact_t, *op.values) * mean[:, None]
+    check_close(values.astype(y.dtype), exact, size)
+    check_close(dy, gradient, scale=(mean * (1 if op.labels else size))[:, None])
+
+
+def check_update(kernels, op, w, rng, learning_rate=0.01, steps=5):
+    """Every one of several steps is what the rule says, from where the step before ended."""
+    dtype, slots = w.dtype, tuple(np.zeros_like(w) for _ in op.slots)
+    for t in range(1, steps + 1):
+        g = rng.normal(size=w.shape).astype(dtype)
+        coefficients = np.array(op.coefficients(np.float64(t), learning_rate, *op.values))
+        arrays = [array.astype(np.float64) for array in (g, w, *slots)]
+        exact_w, *exact_slots = op.rule(*arrays, *coefficients)
+        w, *slots = kernels.update(op, g, w, tuple(slots), coefficients)
+        assert w.dtype == dtype and len(slots) == len(op.slots)
+        check_close(w, exact_w, scale=learning_rate * (1 + np.abs(g)))
+        for slot, exact in zip(slots, exact_slots, strict=True):
+            check_close(slot, exact, scale=np.abs(g) * min(1, np.abs(g).max(initial=0)) / 10)
+
+
+# -- the rows by themselves: differentiation knows nothing of an adjoint's text -------------------------
+
+
+def slope(f, x, v):
+    """-> f'(x) v: by a complex step where f is analytic, else by differences."""
+    try:
+        return np.imag(f(x + 1e-40j * v)) / 1e-40
+    except TypeError:  # the text calls a function of real numbers alone
+        return differences(f, x, v)
+
+
+def differences(f, x, v, step=1e-3):
+    """-> f'(x) v by central differences of fourth order."""
+    near, far = (f(x + h * v) - f(x - h * v) for h in (step, 2 * step))
+    return (8 * near - far) / (12 * step)
+
+
+def check_derivative(op, x, rng):
+    """dx of the row is the derivative of its forward: <dy, f'(x) v> = <dx, v> in every row of x, kinks aside."""
+    dy, v = rng.normal(size=(2, *x.shape))
+    v /= np.abs(v).max(axis=-1, keepdims=True)
+    for kink in op.kinks:
+        x = np.where(np.abs(x - kink) < 0.01, kink + 0.01, x)
+    y = op.forward(x, *op.values)
+    expected = (dy * slope(lambda x: op.forward(x, *op.values), x, v)).sum(axis=-1)
+    np.testing.assert_allclose((op.adjoint(dy, x, y, *op.values) * v).sum(axis=-1), expected, rtol=1e-9, atol=1e-10)
+
+
+def check_loss_derivative(op, y, t, rng):
+    """The gradient of a loss row is the derivative of its value."""
+    v = rng.normal(size=y.shape)
+    expected = slope(lambda y: op.value(y, t, *op.values), y, v)
+    np.testing.assert_allclose((op.gradient(y, t, *op.values) * v).sum(axis=-1), expected, rtol=1e-11, atol=1e-11)
+
+
+def check_gradient_descent(op, rng):
+    """The row is w - lr g."""
+    g, w = rng.normal(size=(2, 50))
+    (new,) = op.rule(g, w, *op.coefficients(7, 0.25))
+    np.testing.assert_array_equal(new, w - 0.25 * g)
+
+
+def check_algorithm_1(op, rng, alpha=0.01):
+    """The row is Kingma & Ba 2015, algorithm 1, line for line; it folds the corrections of m and v into two scalars."""
+    beta1, beta2, epsilon = op.values
+    w = theta = rng.normal(size=50)
+    m = v = first = second = np.zeros(50)
+    for t in range(1, 20):
+        g = rng.normal(size=50)
+        w, m, v = op.rule(g, w, m, v, *op.coefficients(t, alpha, *op.values))
+
+        first = beta1 * first + (1 - beta1) * g
+        second = beta2 * second + (1 - beta2) * g**2
+        m_hat, v_hat = first / (1 - beta1**t), second / (1 - beta2**t)
+        theta = theta - alpha * m_hat / (np.sqrt(v_hat) + epsilon)
+    np.testing.assert_allclose(w, theta, rtol=1e-13)
+
+
+def c_names(header):
+    """The names of the rows in the text of a C table, in order."""
+    return re.findall(r"^(?:ROW|ROWWISE|UPDATE\d)\((\w+)", header, re.MULTILINE)
+
+
+def check_twins(table, names):
+    """The C table has the rows of the Python table in the same order."""
+    assert list(names) == list(table)
+
+
+# -- networks -------------------------------------------------------------------------------------------
+
+
+def check_gradients(backend, layers, loss, X, y, sample_weight=None):
+    """The gradient of a network in float64 is the derivative of its loss, along random directions."""
+    net = bp.Network(layers, input_shape=X.shape[1], dtype="float64", seed=3)
+    trainer = bp.Trainer(net, loss=loss, backend=backend)
+    gradient = flat(trainer.loss_and_gradients(X, y, sample_weight)[1])
+    start, rng = net.to_vector(), np.random.default_rng(4)
+
+    def value(vector):
+        net.from_vector(vector)
+        return trainer.loss_and_gradients(X, y, sample_weight)[0]
+
+    for _ in range(4):
+        v = rng.normal(size=start.shape)
+        np.testing.assert_allclose(gradient @ v, differences(value, start, v, step=1e-4), rtol=1e-7, atol=1e-8)
+
+
+def flat(arrays):
+    """A dict of arrays as one vector."""
+    return np.concatenate([array.ravel() for array in arrays.values()])
+
+
+def digest(network):
+    """SHA-256 of all parameters, bit for bit."""
+    return hashlib.sha256(network.to_vector().tobytes()).hexdigest()

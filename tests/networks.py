@@ -1,0 +1,63 @@
+"""The networks that are compared with PyTorch: what they are, and where they start."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+import bpfast as bp
+from bpfast.ops import ACTIVATIONS
+
+
+class Case(NamedTuple):
+    """A network with its loss; ``weighted``: rows have weights, and those of the second batch are all zero."""
+
+    layers: list
+    loss: str
+    n_in: int = 5
+    weighted: bool = False
+
+
+N_ROWS, BATCH_SIZE, EPOCHS = 23, 5, 2  # the last batch has 3 rows
+RATES = {"sgd": 0.1, "adam": 0.01}
+
+D, R = bp.Dense, bp.Residual
+STEEP = ACTIVATIONS["leaky_relu"](slope=0.2)
+
+CASES = {
+    "linear-1": Case([D(1)], "squared_error"),
+    "relu-1": Case([D(9, "relu"), D(18, "relu"), D(1)], "squared_error", 7),
+    "relu-10": Case([D(17, "relu"), D(10, "softmax")], "cross_entropy"),
+    "tanh-10": Case([D(8, "tanh"), D(10, "softmax")], "cross_entropy"),
+    "tanh-1": Case([D(8, "tanh"), D(1, "tanh")], "squared_error", 33),
+    "sigmoid-17": Case([D(7, "sigmoid"), D(17, "sigmoid")], "squared_error"),
+    "gelu-17": Case([D(6, "gelu"), D(6, "gelu"), D(17)], "squared_error"),
+    "leaky_relu-10": Case([D(6, "leaky_relu"), D(6, STEEP), D(10, "softmax")], "cross_entropy"),
+    "softmax-within": Case([D(6, "softmax"), D(3, "softmax")], "cross_entropy"),
+    "softmax-squared": Case([D(6, "tanh"), D(4, "softmax")], "squared_error"),
+    "wide-1000": Case([D(2, "tanh"), D(1000, "softmax")], "cross_entropy"),
+    "residual": Case([D(8, "tanh"), R(D(6, "relu"), D(8)), D(10, "softmax")], "cross_entropy"),
+    "residual-of-one": Case([R(D(5, "tanh")), R(D(5, "sigmoid"))], "squared_error"),
+    "residual-nested": Case([R(D(6, "tanh"), R(D(4, "gelu"), R(D(4)), D(6)), D(5)), D(3)], "squared_error"),
+    "residual-softmax": Case([R(D(5, "softmax")), D(17, "softmax")], "cross_entropy"),
+    "weighted": Case([D(6, "tanh"), D(10, "softmax")], "cross_entropy", weighted=True),
+    "weighted-1": Case([D(6, "gelu"), D(1)], "squared_error", weighted=True),
+}
+
+
+def starting_point(case, seed=0):
+    """-> X, y, weight or None, parameters: float32 numbers, so that both dtypes start from the same."""
+    rng = np.random.default_rng(seed)
+    net = bp.Network(case.layers, input_shape=case.n_in)
+    n_out = net.program.n_out
+    parameters = {
+        name: (rng.normal(size=array.shape) / np.sqrt(len(array))).astype("f4")
+        for name, array in net.parameters.items()
+    }
+    X = rng.normal(size=(N_ROWS, case.n_in)).astype("f4")
+    labels, numbers = rng.integers(n_out, size=N_ROWS), rng.normal(size=(N_ROWS, n_out)).astype("f4")
+    y = labels if case.loss == "cross_entropy" else numbers
+    if not case.weighted:
+        return X, y, None, parameters
+    weight = rng.integers(1, 5, N_ROWS).astype(float)
+    weight[BATCH_SIZE : 2 * BATCH_SIZE] = 0
+    return X, y, weight, parameters

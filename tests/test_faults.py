@@ -1,0 +1,234 @@
+"""Planted faults: each makes the check fail that is there for it.  Otherwise the checks prove nothing."""
+
+import re
+
+import numpy as np
+import pytest
+import test_house
+from checks import (
+    c_names,
+    check_adjoint,
+    check_algorithm_1,
+    check_derivative,
+    check_forward,
+    check_gradient_descent,
+    check_gradients,
+    check_keeps,
+    check_loss,
+    check_loss_derivative,
+    check_twins,
+    check_update,
+)
+from engines import DTYPES, NATIVE_LEVELS, Texts, kernels_of
+from samples import ROOT, copy_of_the_sources, python
+
+import bpfast as bp
+from bpfast.ops import ACTIVATIONS, LOSSES, UPDATES
+from bpfast.ops.activations import normal_cdf
+
+
+def faulty(op, **parts):
+    """The row with other parts."""
+    other = op()
+    other.__dict__.update(parts)
+    return other
+
+
+def caught():
+    return pytest.raises(AssertionError)
+
+
+SIGMOID, TANH, GELU, SOFTMAX = (ACTIVATIONS[name] for name in ("sigmoid", "tanh", "gelu", "softmax"))
+LEAKY, RELU = ACTIVATIONS["leaky_relu"], ACTIVATIONS["relu"]
+SQUARED, ENTROPY, ADAM, SGD = LOSSES["squared_error"], LOSSES["cross_entropy"], UPDATES["adam"], UPDATES["sgd"]
+
+FAULTY_ACTIVATIONS = {
+    "a sign": faulty(SIGMOID, adjoint=lambda dy, x, y: -dy * y * (1 - y)),
+    "a sign within": faulty(TANH, adjoint=lambda dy, x, y: dy * (1 + y * y)),
+    "a missing term": faulty(GELU, adjoint=lambda dy, x, y: dy * normal_cdf(x)),
+    "a missing sum": faulty(SOFTMAX, adjoint=lambda dy, x, y: y * dy),
+    "a missing factor": faulty(SIGMOID, adjoint=lambda dy, x, y: dy * y),
+    "swapped arguments": faulty(TANH, adjoint=lambda x, dy, y: TANH.adjoint(dy, x, y)),
+    "x for y": faulty(SIGMOID, adjoint=lambda dy, x, y: dy * (x * (1 - x))),
+    "a wrong branch": faulty(LEAKY, adjoint=lambda dy, x, y, slope: np.where(x > 0, slope * dy, dy)),
+    "a forgotten hyperparameter": faulty(LEAKY, adjoint=lambda dy, x, y, slope: np.where(x < 0, 0.1 * dy, dy)),
+    "a constant": faulty(GELU, adjoint=lambda dy, x, y: 1.0001 * GELU.adjoint(dy, x, y)),
+    "another forward": faulty(TANH, forward=lambda x: np.tanh(1.001 * x)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY_ACTIVATIONS)
+def test_differentiation_finds(fault, rng):
+    op = FAULTY_ACTIVATIONS[fault]
+    x = rng.normal(size=(50, 5 if op.rowwise else 1))
+    check_derivative(ACTIVATIONS[op.name], x, rng)
+    with caught():
+        check_derivative(op, x, rng)
+
+
+@pytest.mark.parametrize("fault", FAULTY_ACTIVATIONS)
+def test_the_gradient_check_of_a_network_finds(fault, rng):
+    """The same faults within a whole network."""
+    op, X, y = FAULTY_ACTIVATIONS[fault], rng.normal(size=(9, 4)), rng.normal(size=(9, 3))
+    check_gradients("numpy", [bp.Dense(5, op.name), bp.Dense(3)], "squared_error", X, y)
+    with caught():
+        check_gradients("numpy", [bp.Dense(5, op), bp.Dense(3)], "squared_error", X, y)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("level", NATIVE_LEVELS)
+@pytest.mark.parametrize("fault", FAULTY_ACTIVATIONS)
+def test_the_twins_find(fault, level, dtype, rng):
+    """A text and a twin that differ: by the same checks a fault of the twin is found."""
+    op, kernels = FAULTY_ACTIVATIONS[fault], kernels_of(("native", level), dtype)
+    dy, x = rng.normal(size=(2, 40, 20) if op.rowwise else (2, 800)).astype(dtype)
+    with caught():
+        check_forward(kernels, op, x)
+        check_adjoint(kernels, op, dy, x)
+
+
+@pytest.mark.parametrize("op, keeps", [(GELU, "y"), (LEAKY, "y"), (SIGMOID, "x"), (SOFTMAX, "x")], ids=repr)
+def test_a_wrong_keeps_is_found(op, keeps, rng):
+    dy, x = rng.normal(size=(2, 5, 4))
+    check_keeps(Texts("numpy", "float64"), op, dy, x)
+    with caught():
+        check_keeps(Texts("numpy", "float64"), faulty(op, keeps=keeps), dy, x)
+
+
+FAULTY_LOSSES = {
+    "a sign": faulty(SQUARED, gradient=lambda y, t: t - y),
+    "a factor": faulty(SQUARED, gradient=lambda y, t: 2 * (y - t)),
+    "a missing term": faulty(ENTROPY, gradient=lambda z, t: SOFTMAX.forward(z)),
+    "swapped arguments": faulty(SQUARED, gradient=lambda y, t: SQUARED.gradient(t, y)),
+    "a mean over the outputs": faulty(SQUARED, value=lambda y, t: 0.5 * ((y - t) ** 2).mean(axis=-1)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY_LOSSES)
+def test_a_faulty_loss_is_found(fault, rng):
+    op, y = FAULTY_LOSSES[fault], rng.normal(size=(20, 6))
+    t = rng.integers(6, size=20) if op.labels else rng.normal(size=y.shape)
+    check_loss_derivative(LOSSES[op.name], y, t, rng)
+    with caught():
+        check_loss_derivative(op, y, t, rng)
+    for level in NATIVE_LEVELS:
+        with caught():
+            check_loss(kernels_of(("native", level), "float64"), op, y, t, np.ones(20))
+
+
+FAULTY_UPDATES = {
+    "a factor": faulty(ADAM, rule=lambda g, w, m, v, *c: (w - 1.01 * (w - ADAM.rule(g, w, m, v, *c)[0]),
+                                                         *ADAM.rule(g, w, m, v, *c)[1:])),
+    "a sign": faulty(SGD, rule=lambda g, w, rate: (w + rate * g,)),
+    "swapped moments": faulty(ADAM, rule=lambda g, w, m, v, *c: ADAM.rule(g, w, v, m, *c)),
+    "swapped coefficients": faulty(ADAM, rule=lambda g, w, m, v, b1, r1, b2, r2, *c:
+                                   ADAM.rule(g, w, m, v, b2, r2, b1, r1, *c)),
+    "the first power": faulty(ADAM, rule=lambda g, w, m, v, *c: ADAM.rule(g, w, m, v, *c[:3], c[3] * 2, *c[4:])),
+    "no momentum": faulty(ADAM, rule=lambda g, w, m, v, *c: ADAM.rule(g, w, 0 * m, v, *c)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("fault", FAULTY_UPDATES)
+def test_a_faulty_update_is_found(fault, rng):
+    op = FAULTY_UPDATES[fault]
+    with caught():
+        (check_algorithm_1 if op.slots else check_gradient_descent)(op, rng)
+    for level in NATIVE_LEVELS:
+        with caught():
+            check_update(kernels_of(("native", level), "float32"), op, rng.normal(size=100).astype("f4"), rng)
+
+
+def test_faulty_coefficients_are_found(rng):
+    """Of the bias correction, which the first steps alone show."""
+    with caught():
+        check_algorithm_1(faulty(ADAM, coefficients=lambda t, *h: ADAM.coefficients(t + 1, *h)), rng)
+
+
+@pytest.mark.parametrize("file, table", [("activations", ACTIVATIONS), ("losses", LOSSES), ("updates", UPDATES)])
+def test_a_lost_twin_is_found(file, table):
+    """A row that is deleted, doubled, renamed or moved, in a copy of the header's text."""
+    text = (ROOT / f"bpfast/ops/{file}.h").read_text()
+    names = c_names(text)
+    check_twins(table, names)
+    first = rf"^\w+\({names[0]}\b"
+    for changed in (re.sub(first, "NOTHING(", text, flags=re.MULTILINE), f"{text}\nROW({names[0]}, x, dy)\n",
+                    re.sub(first, "ROW(other", text, flags=re.MULTILINE)):
+        with caught():
+            check_twins(table, c_names(changed))
+    with caught():
+        check_twins(table, [*names[1:], names[0]])
+
+
+@pytest.mark.parametrize("module, text", [
+    ("ops.losses", "from ..network import Network"),
+    ("ops.losses", "def f():\n    from bpfast import trainer"),
+    ("backends.base", "import bpfast.trainer"),
+    ("network", "from .trainer import Trainer"),
+    ("config", "from . import ops"),
+    ("trainer", "from .cli import main"),
+])
+def test_an_import_upwards_is_found(module, text):
+    path = test_house.MODULES[module]
+    test_house.check_direction(module, test_house.imports(module, path))
+    with caught():
+        test_house.check_direction(module, test_house.imports(module, path, text))
+
+
+# -- faults in the C text, in a copy of the house that is built and tested ------------------------------------
+
+
+C_FAULTS = {  # what: file, its text, the fault, a test that must fail
+    "a sign": ("ops/activations.h", "dy * (y * (1 - y))", "dy * (y * (1 + y))",
+               r"test_ops.py::test_adjoint\[native-v3-float64-1.0-sigmoid\]"),
+    "a hyperparameter": ("ops/activations.h", "x < 0 ? h0 * x : x", "x < 0 ? h1 * x : x",
+                         r"test_ops.py::test_forward\[native-v4-float32-1.0-leaky_relu-0.3\]"),
+    "a lost twin": ("ops/activations.h", "ROW(gelu,", "#define LOST(name, f, g)\nLOST(gelu,",
+                    r"test_ops.py::test_every_row_is_compiled\[v3"),
+    "a missing sum": ("ops/softmax.h", "y[j] * (dy[j] - s)", "y[j] * dy[j]",
+                      r"test_ops.py::test_adjoint\[native-v3-float32-1.0-softmax\]"),
+    "another sign": ("ops/losses.h", "(y - t), y - t)", "(y - t), t - y)",
+                     r"test_ops.py::test_loss\[native-v3-float64-1.0-squared_error\]"),
+    "a coefficient": ("ops/updates.h", "c3 * (g * g)", "c2 * (g * g)",
+                      r"test_ops.py::test_update\[native-v3-float64-adam"),
+    "a sum over two paths": ("ops/dense.h", "it->adds_dx[0] ? dx + first : ZEROS, it->adds_dx[0] ? in->ld : 0",
+                             "ZEROS, 0", r"test_networks.py::test_witness\[.*native-v3-.*residual\]"),
+    "a sum over blocks": ("ops/dense.h", "job->continues ? g : ZEROS, job->continues ? p.width : 0", "ZEROS, 0",
+                          r"test_networks.py::test_large_batches\[.*native-v3"),
+    "an order of summation": ("backends/native/vector.h", "(lanes[0] + lanes[2]) + (lanes[1] + lanes[3])",
+                              "((lanes[0] + lanes[1]) + lanes[2]) + lanes[3]",
+                              r"test_bits.py::test_levels_agree\[float64-tanh-10\]"),
+    "a rounding": ("ops/dense.h", "sums[j] = FMA(x[k], w[k * n_out + j], sums[j])",
+                   "sums[j] += x[k] * w[k * n_out + j]", r"test_bits.py::test_a_row_alone\[.*native-v3.*tanh-10\]"),
+    "a random number": ("ops/random.h", "0x9E3779B9", "0x9E3779B8",
+                        r"test_random.py::test_every_backend_draws_the_same_order\[.*native"),
+}
+UNTOUCHED = (r"test_adjoint\[native-v3-float64-1.0-tanh\]", r"test_levels_agree\[float32-tanh-10\]",
+             r"test_update\[native-v3-float64-sgd\]", r"test_loss\[native-v3-float64-1.0-cross_entropy\]")
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory):
+    """The tests that fail in a copy of the repository with every fault of C_FAULTS in it."""
+    if not NATIVE_LEVELS:
+        pytest.skip("the native backend was not built, as BPFAST_PURE=1 asks")
+    sources = copy_of_the_sources(tmp_path_factory.mktemp("faulty") / "sources")
+    for what, (file, text, fault, _) in C_FAULTS.items():
+        path = sources / "bpfast" / file
+        assert path.read_text().count(text) == 1, f"{what} cannot be planted: {file} has changed"
+        path.write_text(path.read_text().replace(text, fault))
+    python("setup.py", "build_ext", "--inplace", cwd=sources, path=sources)
+    files = [f"tests/test_{name}.py" for name in ("ops", "networks", "bits", "random")]
+    choice = "(native or levels or every_row) and not (v2 or live or mnist or digits or pauses or epochs or seed)"
+    done = python("-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider", "-k", choice, *files,
+                  cwd=sources, path=sources, expected=1)
+    return re.findall(r"^FAILED tests/(.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("what", C_FAULTS)
+def test_a_fault_in_c_is_found(failed, what):
+    assert [test for test in failed if re.match(C_FAULTS[what][-1], test)]
+
+
+def test_what_has_no_fault_passes(failed):
+    assert not [test for test in failed if any(re.search(pattern, test) for pattern in UNTOUCHED)]

@@ -1,0 +1,233 @@
+"""Whole networks against PyTorch in float64: recorded witnesses always, live where it is installed."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checks import check_gradients
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import BATCH_SIZE, CASES, EPOCHS, RATES, starting_point
+
+import bpfast as bp
+from bpfast.ops import ACTIVATIONS
+
+WITNESSES = Path(__file__).parent / "witnesses"
+OPTIMIZERS = {"sgd": bp.SGD(RATES["sgd"]), "adam": bp.Adam(RATES["adam"])}
+
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+@pytest.fixture
+def torch_twin():
+    """The networks in PyTorch."""
+    if os.environ.get("BPFAST_REQUIRE_TORCH") != "1":
+        pytest.importorskip("torch", reason="PyTorch is not installed; the recorded witnesses are checked all the same")
+    import torch_twin
+
+    return torch_twin
+
+
+def witness(name):
+    """-> what PyTorch found, and where it started: X, y, weight, parameters."""
+    with np.load(WITNESSES / f"{name}.npz") as file:
+        found = dict(file)
+    start = {key.removeprefix("start "): found.pop(key) for key in list(found) if key.startswith("start ")}
+    return found, (found.pop("X"), found.pop("y"), found.pop("weight", None), start)
+
+
+def run(case, backend, dtype, X, y, weight, parameters):
+    """The same as torch_twin.run, by bpfast."""
+    def trainer(optimizer=bp.SGD()):
+        net = bp.Network(case.layers, input_shape=case.n_in, dtype=dtype)
+        for name, array in parameters.items():
+            net.parameters[name] = array
+        return bp.Trainer(net, loss=case.loss, optimizer=optimizer, batch_size=BATCH_SIZE, backend=backend)
+
+    loss, gradients = trainer().loss_and_gradients(X, y, weight)
+    found = {"outputs": trainer().predict(X), "loss": np.array(loss)}
+    found |= {f"gradient {key}": array for key, array in gradients.items()}
+    for name, optimizer in OPTIMIZERS.items():
+        trained = trainer(optimizer)
+        history = trained.fit(X, y, epochs=EPOCHS, sample_weight=weight, shuffle=False)
+        found[f"{name} losses"] = history["loss"]
+        found |= {f"{name} {key}": array for key, array in trained.network.parameters.items()}
+    return found
+
+
+def check_same(found, expected, dtype):
+    """All of what was found is as expected: in float64 to 1e-10; in float32 nearly all, as a quantile tells.
+
+    The rest, in float32, is Adam near g = 0, where a step is a sign, and rows at the kink of a ReLU.
+    """
+    assert set(found) == set(expected)
+    for key, exact in expected.items():
+        assert found[key].shape == exact.shape, key
+        error = np.abs(found[key] - exact) / max(np.abs(exact).max(), 1e-3)
+        if dtype == "float64":
+            assert error.max() < 1e-10, f"{key}: off by {error.max():.2g}"
+        else:
+            assert np.quantile(error, 0.9) < 2e-5, f"{key}: a tenth is off by more than {np.quantile(error, 0.9):.2g}"
+            assert error.max() < 1e-2, f"{key}: off by {error.max():.2g}"
+
+
+@every_case
+def test_witness(engine, dtype, name):
+    expected, start = witness(name)
+    check_same(run(CASES[name], engine, dtype, *start), expected, dtype)
+
+
+@every_case
+def test_live(backend, name, torch_twin):
+    """From other numbers than those of the witnesses."""
+    start = starting_point(CASES[name], seed=1)
+    check_same(run(CASES[name], backend, "float64", *start), torch_twin.run(CASES[name], *start), "float64")
+
+
+@every_case
+def test_witness_is_what_pytorch_finds(name, torch_twin):
+    recorded, start = witness(name)
+    for key, value in torch_twin.run(CASES[name], *start).items():
+        np.testing.assert_allclose(recorded.pop(key), value, rtol=1e-9, atol=1e-12)
+    assert not recorded
+
+
+def test_every_activation_has_a_witness(torch_twin):
+    within = {op for case in CASES.values() for op in _activations(case.layers)}
+    assert within == set(ACTIVATIONS) == set(torch_twin.ACTIVATIONS)
+
+
+def _activations(layers):
+    for layer in layers:
+        if isinstance(layer, bp.Residual):
+            yield from _activations(layer.layers)
+        else:
+            yield layer.activation.name
+
+
+# -- the gradient of any network is the derivative of its loss ---------------------------------------------
+
+smooth = st.sampled_from([name for name, op in ACTIVATIONS.items() if not op.kinks])
+dense = st.builds(bp.Dense, st.integers(1, 20), smooth)
+
+
+@st.composite
+def layer(draw, width):
+    """A Dense layer, or a Residual of up to three layers that keeps the width; -> layer, its width."""
+    if draw(st.booleans()):
+        drawn = draw(dense)
+        return drawn, drawn.units
+    inner, inner_width = [], width
+    for _ in range(draw(st.integers(0, 2))):
+        drawn, inner_width = draw(layer(inner_width))
+        inner.append(drawn)
+    return bp.Residual(*inner, bp.Dense(width, draw(smooth))), width
+
+
+@st.composite
+def layers(draw):
+    """-> n_in, layers."""
+    n_in = width = draw(st.integers(1, 20))
+    drawn = []
+    for _ in range(draw(st.integers(1, 3))):
+        one, width = draw(layer(width))
+        drawn.append(one)
+    return n_in, drawn
+
+
+@pytest.mark.parametrize("backend", ["numpy", "auto"])
+@given(layers(), st.integers(1, 9), st.booleans(), st.integers(0, 99))
+def test_gradient_is_the_derivative(backend, shape, n, weighted, seed):
+    n_in, drawn = shape
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, n_in))
+    weight = rng.uniform(0.1, 3, n) if weighted else None
+    labels = [*drawn, bp.Dense(4, "softmax")]
+    check_gradients(backend, labels, "cross_entropy", X, rng.integers(4, size=n), weight)
+    numbers = [*drawn, bp.Dense(3)]
+    check_gradients(backend, numbers, "squared_error", X, rng.normal(size=(n, 3)), weight)
+
+
+@given(st.lists(st.integers(1, 4), min_size=3, max_size=12), st.integers(0, 99))
+def test_a_weight_is_a_number_of_rows(weights, seed):
+    """An integer weight k does what k copies of the row do, in every backend."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(len(weights), 5)), rng.integers(3, size=len(weights))
+    net = bp.Network([bp.Dense(6, "tanh"), bp.Dense(3, "softmax")], input_shape=5, dtype="float64", seed=seed)
+    trainer = bp.Trainer(net, loss="cross_entropy")
+    loss, gradients = trainer.loss_and_gradients(X, y, np.array(weights))
+    repeated, same = trainer.loss_and_gradients(np.repeat(X, weights, axis=0), np.repeat(y, weights))
+    assert loss == pytest.approx(repeated, rel=1e-13)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, same[name], rtol=1e-11, atol=1e-13)
+
+
+# -- numbers that are far apart -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_out", [2, 10, 17])
+def test_huge_logits(engine, dtype, n_out):
+    """Logits of +-1e4 give a finite loss and the right gradient, also where the softmax is 0 and 1."""
+    net = bp.Network([bp.Dense(n_out, "softmax")], input_shape=n_out, dtype=dtype)
+    net.parameters["0.weight"], net.parameters["0.bias"] = np.eye(n_out), np.zeros(n_out)
+    X = np.full((2, n_out), -1e4)
+    X[:, 0] = 1e4
+    trainer = bp.Trainer(net, loss="cross_entropy", backend=engine)
+
+    assert trainer.loss_and_gradients(X[:1], [0])[0] == 0
+    loss, gradients = trainer.loss_and_gradients(X, [0, 1])
+    assert loss == 1e4
+    expected = np.zeros(n_out)
+    expected[:2] = 0.5, -0.5
+    np.testing.assert_array_equal(gradients["0.bias"], expected)
+    np.testing.assert_array_equal(trainer.predict(X)[0], np.eye(n_out)[0])
+    trainer.fit(X, [0, 1], epochs=3)
+    assert np.isfinite(net.to_vector()).all()
+
+
+def test_large_batches(engine, dtype, rng):
+    """2500 rows in a batch, which a backend may run in blocks: the same as the reference in float64.
+
+    The same seed draws the same weights in both dtypes, up to rounding.
+    """
+    X, y = rng.normal(size=(2500, 19)).astype("f4"), rng.integers(10, size=2500)
+    layers = [bp.Dense(18, "tanh"), bp.Residual(bp.Dense(18, "gelu")), bp.Dense(10, "softmax")]
+
+    def fit(backend, dtype):
+        net = bp.Network(layers, input_shape=19, dtype=dtype, seed=2)
+        trainer = bp.Trainer(net, loss="cross_entropy", optimizer="sgd", batch_size=2500, backend=backend)
+        loss, gradients = trainer.loss_and_gradients(X, y)
+        trainer.fit(X, y, epochs=2, shuffle=False)
+        found = {"loss": np.array(loss), "outputs": trainer.predict(X), "history": trainer.history["loss"]}
+        return found | gradients | {f"after {key}": array for key, array in net.parameters.items()}
+
+    check_same(fit(engine, dtype), fit("numpy", "float64"), dtype)
+
+
+# -- real data ----------------------------------------------------------------------------------------------------
+
+
+def test_handwritten_digits(backend):
+    """The data set of the demo, by every backend; the published results are near 0.97."""
+    from bpfast.demo import optdigits
+
+    X, y, X_test, y_test = optdigits()
+    net = bp.Network([bp.Dense(64, "relu"), bp.Dense(10, "softmax")], seed=0)
+    trainer = bp.Trainer(net, loss="cross_entropy", optimizer=bp.Adam(3e-3), seed=0, backend=backend)
+    trainer.fit(X, y, epochs=12)
+    assert trainer.evaluate(X_test, y_test)["accuracy"] > 0.955
+
+
+def test_mnist(data):
+    """784-256-128-10, Adam, 10 epochs: at least 0.975 of the test images, by the native backend."""
+    from bpfast.backends import missing
+
+    if missing("native"):
+        pytest.skip("minutes without the native backend")
+    with np.load(data / "images" / "mnist.npz") as file:
+        X, y, X_test, y_test = (file[name] for name in ("X_train", "y_train", "X_test", "y_test"))
+    net = bp.Network([bp.Dense(256, "relu"), bp.Dense(128, "relu"), bp.Dense(10, "softmax")], seed=0)
+    trainer = bp.Trainer(net, loss="cross_entropy", batch_size=128, seed=0)
+    trainer.fit(X.reshape(len(X), -1) / np.float32(255), y, epochs=10)
+    assert trainer.evaluate(X_test.reshape(len(X_test), -1) / np.float32(255), y_test)["accuracy"] >= 0.975

@@ -1,0 +1,76 @@
+"""The same networks in PyTorch, in float64: the other library that gradients are compared with."""
+
+import torch
+from networks import BATCH_SIZE, EPOCHS, RATES
+from torch.nn import functional
+
+import bpfast as bp
+
+torch.set_num_threads(1)  # small networks
+
+ACTIVATIONS = {
+    "linear": lambda x: x,
+    "relu": torch.relu,
+    "leaky_relu": lambda x, slope: functional.leaky_relu(x, slope),
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "gelu": functional.gelu,
+    "softmax": lambda x: torch.softmax(x, dim=-1),
+}
+OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+
+
+def outputs(layers, parameters, x, prefix="", logits=False):
+    """What the layers make of x; with ``logits`` the last activation is left out."""
+    for i, layer in enumerate(layers):
+        path = f"{prefix}{layer.name or i}"
+        if isinstance(layer, bp.Residual):
+            x = x + outputs(layer.layers, parameters, x, f"{path}.")
+            continue
+        x = x @ parameters[f"{path}.weight"] + parameters[f"{path}.bias"]
+        if not (logits and i == len(layers) - 1):
+            x = ACTIVATIONS[layer.activation.name](x, *layer.activation.values)
+    return x
+
+
+def mean_loss(case, parameters, X, y, weight):
+    """The loss, averaged over the rows by their weights."""
+    if case.loss == "cross_entropy":
+        rows = functional.cross_entropy(outputs(case.layers, parameters, X, logits=True), y, reduction="none")
+    else:
+        rows = 0.5 * ((outputs(case.layers, parameters, X) - y) ** 2).sum(dim=1)
+    return (rows * weight).sum() / weight.sum()
+
+
+def run(case, X, y, weight, parameters):
+    """-> name -> array: outputs, loss, gradients, and the loss of every epoch and the parameters after training."""
+    X = torch.tensor(X, dtype=torch.float64)
+    y = torch.tensor(y, dtype=torch.int64 if case.loss == "cross_entropy" else torch.float64)
+    weight = torch.ones(len(X), dtype=torch.float64) if weight is None else torch.tensor(weight)
+
+    def fresh():
+        return {name: torch.tensor(a, dtype=torch.float64, requires_grad=True) for name, a in parameters.items()}
+
+    arrays = fresh()
+    loss = mean_loss(case, arrays, X, y, weight)
+    loss.backward()
+    found = {"outputs": outputs(case.layers, arrays, X), "loss": loss}
+    found |= {f"gradient {name}": array.grad for name, array in arrays.items()}
+
+    for name, optimizer in OPTIMIZERS.items():
+        arrays = fresh()
+        step = optimizer(arrays.values(), lr=RATES[name])
+        epochs = []
+        for _ in range(EPOCHS):
+            total = 0
+            for rows in torch.arange(len(X)).split(BATCH_SIZE):
+                if weight[rows].sum() > 0:
+                    step.zero_grad()
+                    loss = mean_loss(case, arrays, X[rows], y[rows], weight[rows])
+                    loss.backward()
+                    step.step()
+                    total += loss.item() * weight[rows].sum()
+            epochs.append(total / weight.sum())
+        found[f"{name} losses"] = torch.stack(epochs)
+        found |= {f"{name} {key}": array for key, array in arrays.items()}
+    return {key: value.detach().numpy() for key, value in found.items()}
