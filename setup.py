@@ -12,6 +12,7 @@ from glob import glob
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 from setuptools.modified import newer_group
 
 NATIVE = "bpfast/backends/native"
@@ -43,7 +44,10 @@ class BuildExt(build_ext):
         self.cython_c_in_temp = True  # no generated C beside the sources
 
     def run(self):
-        super().run()
+        try:
+            super().run()
+        except CompileError as error:
+            raise CompileError(f"{error}; BPFAST_PURE=1 installs bpfast without a compiler, to run in NumPy") from None
         self.copy_extensions_to_source()  # in this folder `python -m bpfast` takes the sources, so they need it too
 
     def build_extension(self, ext):

@@ -33,6 +33,9 @@ class Description:
 
         shown, omitted = [], False
         for name, parameter in signature(type(self)).parameters.items():
+            if parameter.kind is Parameter.VAR_POSITIONAL:
+                shown += map(repr, getattr(self, name))
+                continue
             value = repr(getattr(self, name))
             if value == repr(parameter.default):
                 omitted = True

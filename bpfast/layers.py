@@ -1,5 +1,6 @@
 """What a layer is: sizes, activation, initializer.  No arithmetic."""
 
+from .data import check_integer
 from .description import Description
 from .initializers import Initializer
 from .ops.table import ACTIVATIONS, Activation
@@ -15,7 +16,7 @@ class Layer(Description):
         """The activation that makes this layer's outputs."""
         raise NotImplementedError
 
-    def build(self, builder, path, x):
+    def build(self, builder, x):
         """Add this layer's parameters and instructions to the builder; x is its input value, returns its output."""
         raise NotImplementedError
 
@@ -39,10 +40,8 @@ class Dense(Layer):
     __slots__ = ("units", "activation", "initializer", "name")
 
     def __init__(self, units, activation="linear", *, initializer="auto", name=None):
-        if isinstance(units, bool) or not hasattr(units, "__index__") or units.__index__() < 1:
-            raise ValueError(f"Dense: units must be an integer of at least 1, got {units!r}")
         self._set(
-            units=units.__index__(),
+            units=check_integer(units, "Dense: units"),
             activation=Activation.get(activation),
             initializer=initializer if initializer == "auto" else Initializer.get(initializer),
             name=_name("Dense", name),
@@ -52,15 +51,11 @@ class Dense(Layer):
     def output_activation(self):
         return self.activation
 
-    def build(self, builder, path, x):
-        n_in = builder.width(x)
-        initializer = self.activation.initializer if self.initializer == "auto" else self.initializer
-        weight = builder.parameter(f"{path}.weight", (n_in, self.units), Initializer.get(initializer))
-        bias = builder.parameter(f"{path}.bias", (self.units,), None)
+    def build(self, builder, x):
+        initializer = self.initializer if self.initializer != "auto" else Initializer.get(self.activation.initializer)
         if self.activation.rowwise:
-            z = builder.dense(x, weight, bias, self.units)
-            return builder.rowwise(z, self.activation)
-        return builder.dense(x, weight, bias, self.units, self.activation)
+            return builder.rowwise(builder.dense(x, self.units, initializer), self.activation)
+        return builder.dense(x, self.units, initializer, self.activation)
 
 
 class Residual(Layer):
@@ -75,18 +70,14 @@ class Residual(Layer):
     def output_activation(self):
         return ACTIVATIONS["linear"]  # a sum
 
-    def build(self, builder, path, x):
-        y = builder.layers(self.layers, f"{path}.", x)
+    def build(self, builder, x):
+        y = builder.chain(self.layers, x)
         if builder.width(y) != builder.width(x):
             raise ValueError(
-                f"layer {path} (Residual): its layers turn {builder.width(x)} inputs into {builder.width(y)} outputs; "
-                f"the sum x + F(x) needs {builder.width(x)}: end with Dense({builder.width(x)}, ...)"
+                f"layer {builder.path} (Residual): its layers turn {builder.width(x)} inputs into {builder.width(y)} "
+                f"outputs; the sum x + F(x) needs {builder.width(x)}: end with Dense({builder.width(x)}, ...)"
             )
         return builder.add(x, y)
-
-    def __repr__(self):
-        parts = [repr(layer) for layer in self.layers] + ([f"name={self.name!r}"] if self.name else [])
-        return f"Residual({', '.join(parts)})"
 
 
 def check_layers(owner, layers):

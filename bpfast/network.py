@@ -1,12 +1,17 @@
 """A Network: layers made into shapes, named parameters and a program."""
 
+import copy
+import threading
 from collections.abc import Mapping
 
 import numpy as np
 
 from . import backends, data
-from .backends.base import Builder
+from .backends.base import Instruction, Program
 from .layers import check_layers
+from .ops import ACTIVATIONS
+
+BUILDING = threading.RLock()  # two threads that bring the first data must not draw weights twice
 
 
 class Network:
@@ -37,17 +42,12 @@ class Network:
     def build(self, input_shape):
         """Fix the number of inputs, and draw the weights: layer by layer, from the seed."""
         n_in = data.check_input_shape(input_shape)
-        if self.program is not None:
-            if n_in != self.program.n_in:
-                raise ValueError(f"this network has {self.program.n_in} inputs, got {n_in}")
-            return self
-        builder = self._builder(n_in)
-        rng = np.random.default_rng(self.seed)
-        arrays = {}
-        for name, shape in builder.shapes.items():
-            draw = builder.initializers[name]
-            arrays[name] = (np.zeros(shape) if draw is None else draw(rng, shape)).astype(self.dtype)
-        self.program, self._parameters = builder.program(), Parameters(arrays)
+        if self.program is None:
+            with BUILDING:
+                if self.program is None:
+                    self._draw(self._builder(n_in))
+        if n_in != self.program.n_in:
+            raise ValueError(f"this network has {self.program.n_in} inputs, got {n_in}")
         return self
 
     def program_for(self, n_in):
@@ -57,7 +57,7 @@ class Network:
     @property
     def input_shape(self):
         """The shape of one row, or None before it is known."""
-        return None if self.program is None else (self.program.n_in,)
+        return None if self.n_in is None else (self.n_in,)
 
     @property
     def parameters(self):
@@ -68,10 +68,20 @@ class Network:
         self._check_built("parameters")
         return self._parameters
 
+    @property
+    def n_in(self):
+        """The number of inputs, or None before it is known."""
+        return self.program.n_in if self.program else None
+
+    def inputs(self, X):
+        """X as a checked array (n, n_in); the network is built for it if it was not yet."""
+        X = data.check_inputs(X, self.n_in)
+        self.build(X.shape[1])
+        return X
+
     def predict(self, X):
         """Outputs (n, n_out) for the rows of X (n, n_in), in the network's dtype."""
-        X = data.check_inputs(X, self.program.n_in if self.program else None)
-        self.build(X.shape[1])
+        X = self.inputs(X)
         if self._plan is None:
             self._plan = self.plan("auto")
         with self._plan.workspace() as workspace:
@@ -82,8 +92,7 @@ class Network:
 
         The first entry is X itself.
         """
-        X = data.check_inputs(X, self.program.n_in if self.program else None)
-        self.build(X.shape[1])
+        X = self.inputs(X)
         return self.plan("numpy").activations(self.parameters, X.astype(self.dtype))[1]
 
     def plan(self, backend, loss=None, update=None, batch_size=1):
@@ -118,10 +127,7 @@ class Network:
 
     def copy(self):
         """A network of its own with the same layers and parameters."""
-        other = Network(self.layers, input_shape=self.input_shape, dtype=self.dtype, seed=self.seed)
-        if self.program is not None:
-            other.from_vector(self.to_vector())
-        return other
+        return copy.deepcopy(self)
 
     def __eq__(self, other):
         if type(self) is not type(other):
@@ -139,9 +145,17 @@ class Network:
     def __getstate__(self):
         return {**self.__dict__, "_plan": None}  # a plan belongs to the process and its CPU
 
+    def _draw(self, builder):
+        rng, arrays = np.random.default_rng(self.seed), {}
+        for name, shape in builder.shapes.items():
+            draw = builder.initializers[name]
+            arrays[name] = (np.zeros(shape) if draw is None else draw(rng, shape)).astype(self.dtype)
+        self._parameters = Parameters(arrays)
+        self.program = builder.program()  # last: whoever sees it finds the parameters too
+
     def _builder(self, n_in):
         builder = Builder(n_in)
-        builder.layers(self.layers, "", 0)
+        builder.chain(self.layers, 0)
         return builder
 
     def _check_built(self, wanted):
@@ -185,3 +199,54 @@ class Parameters(Mapping):
     def __repr__(self):
         return f"Parameters({', '.join(f'{name}: {array.shape}' for name, array in self._arrays.items())})"
 
+
+class Builder:
+    """Collects the values, instructions and parameters that layers ask for, under the path of each layer."""
+
+    def __init__(self, n_in):
+        self._widths, self._instructions, self._path = [n_in], [], []
+        self.shapes, self.initializers = {}, {}
+
+    def width(self, value):
+        return self._widths[value]
+
+    def chain(self, layers, x):
+        """Build one layer after the other; returns the last one's output value."""
+        for position, layer in enumerate(layers):
+            self._path.append(layer.name or str(position))
+            x = layer.build(self, x)
+            self._path.pop()
+        return x
+
+    @property
+    def path(self):
+        """Of the layer being built: "0", or "3.1" in a block."""
+        return ".".join(self._path)
+
+    def dense(self, x, units, initializer, activation=ACTIVATIONS["linear"]):
+        weight = self._parameter("weight", (self.width(x), units), initializer)
+        bias = self._parameter("bias", (units,), None)
+        return self._emit("dense", (x,), units, (weight, bias), activation)
+
+    def rowwise(self, x, activation):
+        return self._emit("rowwise", (x,), self.width(x), (), activation)
+
+    def add(self, a, b):
+        return self._emit("add", (a, b), self.width(a))
+
+    def program(self):
+        return Program(tuple(self._widths), tuple(self._instructions), dict(self.shapes))
+
+    def _parameter(self, kind, shape, initializer):
+        """Declare a parameter; without an initializer it begins at zero."""
+        name = f"{self.path}.{kind}"
+        if name in self.shapes:
+            raise ValueError(f"two layers are called {self.path!r}; names must differ")
+        self.shapes[name], self.initializers[name] = shape, initializer
+        return name
+
+    def _emit(self, op, inputs, width, parameters=(), activation=ACTIVATIONS["linear"]):
+        self._widths.append(width)
+        output = len(self._widths) - 1
+        self._instructions.append(Instruction(op, inputs, output, parameters, activation, self.path))
+        return output

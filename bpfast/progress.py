@@ -20,6 +20,7 @@ class Progress:
         self._live = terminal and bool(verbose)
         self._lines = bool(verbose) and verbose != "auto"
         self._begin = self._shown = time.monotonic()
+        self._unended = False
 
     def rows_done(self, epoch, rows, last):
         """Rows of the epoch (counted from 0) have been learned from; ``last`` holds the figures of the one before."""
@@ -33,12 +34,14 @@ class Progress:
         now = time.monotonic()
         if self._lines:
             self._rewrite(self._line(epoch, self._rows, now, figures) + "\n")
+        elif self._live and epoch + 1 == self._epochs:
+            self._rewrite(self._line(epoch, self._rows, now, figures))
         else:
             self.rows_done(epoch, self._rows, figures)
 
     def close(self):
         """End the line, so that what follows begins on one of its own."""
-        if self._live and self._shown != self._begin and not self._lines:
+        if self._unended:
             self._stream.write("\n")
             self._stream.flush()
 
@@ -51,5 +54,6 @@ class Progress:
         return f"epoch {number}  {shown}  {rate:,.0f} samples/s  {left:.1f} s left"
 
     def _rewrite(self, text):
+        self._unended = not text.endswith("\n")
         self._stream.write(f"\r\033[K{text}" if self._live else text)
         self._stream.flush()

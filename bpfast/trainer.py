@@ -56,7 +56,7 @@ class Trainer:
         self._stopped = False
         self._plan = self._state = None
         self._resume = None  # steps and slots of a pickled trainer, until its state is made
-        self._busy = threading.RLock()
+        self._busy = Alone()
 
     def fit(self, X, y, *, epochs=10, validation=None, sample_weight=None, shuffle=True, verbose="auto"):
         """Train for a number of epochs, or go on for as many more; -> ``self.history``.
@@ -79,7 +79,7 @@ class Trainer:
         Raises ValueError or TypeError before any work, DivergenceError, and KeyboardInterrupt on Ctrl-C;
         the network then holds the parameters as of the last finite epoch or the last finished batch.
         """
-        with self._alone():
+        with self._busy:
             epochs = data.check_integer(epochs, "epochs")
             rows, validation = self._check(X, y, sample_weight, validation)
             progress = Progress(verbose, epochs, len(rows.X))
@@ -98,6 +98,8 @@ class Trainer:
                     progress.epoch_done(epoch, figures)
                 state.store(self.network.parameters)
             except BaseException:  # Ctrl-C too, wherever it came
+                if state.not_finite():
+                    state.go_back()
                 state.store(self.network.parameters)
                 raise
             finally:
@@ -105,13 +107,12 @@ class Trainer:
         return self.history
 
     def stop(self):
-        """End a running ``fit`` after the batch at work; may be called from any thread."""
+        """End a running ``fit`` after a batch, within about 50 ms; may be called from any thread."""
         self._stopped = True
 
     def predict(self, X):
         """Outputs (n, n_out) for the rows of X: probabilities for softmax."""
-        X = data.check_inputs(X, self._n_in)
-        self.network.build(X.shape[1])
+        X = self.network.inputs(X)
         plan = self._get_plan()
         with plan.workspace() as workspace:
             return plan.forward(self.network.parameters, workspace, X)
@@ -161,8 +162,10 @@ class Trainer:
                 done = plan.run(state, workspace, rows, order, done, coefficients, SECONDS_PER_RUN)
                 progress.rows_done(epoch, done, self.history.last)
             if workspace.diverged or state.not_finite():
-                culprit = self._find_culprit(state, rows.X[order[done : done + self.batch_size]])
+                broken = {name: array.copy() for name, array in self.network.parameters.items()}
+                state.store(broken)
                 state.go_back()
+                culprit = self._find_culprit(broken, rows.X[order[done : done + self.batch_size]])
                 raise self._divergence(culprit, rows.X)
             loss = workspace.loss_sum / workspace.weight_sum
         return {"loss": loss, "seconds": time.perf_counter() - begin}
@@ -178,7 +181,7 @@ class Trainer:
 
     def _check(self, X, y, sample_weight, validation=None):
         """Check everything before the network is touched; -> Data of both."""
-        X = data.check_inputs(X, self._n_in)
+        X = data.check_inputs(X, self.network.n_in)
         n_in, n_out = X.shape[1], self.network.program_for(X.shape[1]).n_out
         rows = data.check_data(X, y, sample_weight, self.loss, n_in, n_out)
         if validation is None:
@@ -188,10 +191,6 @@ class Trainer:
         X_val, y_val, *weight = validation
         weight = weight[0] if weight else None
         return rows, data.check_data(X_val, y_val, weight, self.loss, n_in, n_out, "validation ")
-
-    @property
-    def _n_in(self):
-        return self.network.program.n_in if self.network.program else None
 
     def _get_plan(self):
         if self._plan is None:
@@ -213,10 +212,8 @@ class Trainer:
             self._state.load(self.network.parameters)
         return self._state
 
-    def _find_culprit(self, state, X):
-        """The layer where the first infinite or NaN number stands, in words."""
-        parameters = {name: array.copy() for name, array in self.network.parameters.items()}
-        state.store(parameters)
+    def _find_culprit(self, parameters, X):
+        """Where the first infinite or NaN number stands in a network with these parameters, in words."""
         for name, array in parameters.items():
             if not np.isfinite(array).all():
                 return f"in parameter {name!r}"
@@ -224,8 +221,7 @@ class Trainer:
         values = self.network.plan("numpy").activations(parameters, X.astype(self.network.dtype))[1]
         for instruction in program.instructions:
             if not np.isfinite(values[instruction.output]).all():
-                where = instruction.parameters[0].rpartition(".")[0] if instruction.parameters else instruction.op
-                return f"in the output of layer {where!r}"
+                return f"in the output of layer {instruction.layer!r}"
         last = np.abs(values[program.output]).max()
         return f"in the loss: the network's outputs reach {last:.3g}"
 
@@ -240,10 +236,6 @@ class Trainer:
             f"The network is back where it was before that epoch ({back} finished). Try: {'; '.join(cures)}"
         )
 
-    def _alone(self):
-        """Entered by one thread at a time; a second one is refused."""
-        return _Alone(self._busy)
-
     def __getstate__(self):
         resume = self._resume
         if self._state is not None:
@@ -251,14 +243,14 @@ class Trainer:
         return {**self.__dict__, "_plan": None, "_state": None, "_busy": None, "_resume": resume}
 
     def __setstate__(self, state):
-        self.__dict__.update(state, _busy=threading.RLock())
+        self.__dict__.update(state, _busy=Alone())
 
 
-class _Alone:
-    """Holds a lock or refuses; an RLock, so that an interrupt while it is released locks nobody's own thread out."""
+class Alone:
+    """Entered by one thread at a time; a second one is refused, not kept waiting."""
 
-    def __init__(self, lock):
-        self._lock = lock
+    def __init__(self):
+        self._lock = threading.RLock()  # so that an interrupt while it is let go locks nobody's own thread out
 
     def __enter__(self):
         if not self._lock.acquire(blocking=False):

@@ -207,6 +207,16 @@ def test_a_backend_that_cannot_run_says_why(monkeypatch):
     assert backends.choose("numpy") == "numpy"
 
 
+def test_which_backend_runs_a_row(monkeypatch):
+    """One that is here, and for native one that has a twin of it."""
+    from bpfast.ops import ACTIVATIONS
+
+    assert all(backends.runs("numpy", op) for op in (*ACTIVATIONS.values(), *LOSSES.values()))
+    assert backends.runs("numba", ACTIVATIONS["gelu"]) and backends.runs("numba", LOSSES["cross_entropy"])
+    hide(monkeypatch, "numba")
+    assert not backends.runs("numba", ACTIVATIONS["gelu"])
+
+
 def test_what_to_do_about_a_missing_backend(monkeypatch):
     def import_module(name):
         raise ImportError("not here")

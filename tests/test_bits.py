@@ -144,6 +144,19 @@ def test_pauses_change_nothing(engine, monkeypatch, rng, dtype, batch_size):
     np.testing.assert_array_equal(trainers[0].history["loss"], trainers[1].history["loss"])
 
 
+def test_pauses_of_one_call(native_engine, monkeypatch, rng, dtype):
+    """Predictions and gradients of many rows, too, look at signals now and then and go on where they were."""
+    X, y = training_data(10, rng, n=5000)
+    trainer = new_trainer(layers("gelu", 10), dtype)
+    outputs, (loss, gradients) = trainer.predict(X), trainer.loss_and_gradients(X, y)
+    monkeypatch.setattr("bpfast.backends.native.engine.SECONDS_BETWEEN_SIGNALS", 2e-6)
+    np.testing.assert_array_equal(trainer.predict(X), outputs)
+    again, same = trainer.loss_and_gradients(X, y)
+    assert again == loss
+    for name, gradient in gradients.items():
+        np.testing.assert_array_equal(same[name], gradient)
+
+
 @pytest.mark.parametrize("n_out", [1, 10])
 def test_nan_leaves_no_trace(engine, rng, n_out, dtype):
     """Buffers that have held NaN, also in their padding, compute as new ones do."""

@@ -86,6 +86,10 @@ def test_refused_numbers(make, field, value):
         make(value)
 
 
+def test_what_they_are_without_arguments():
+    assert bp.SGD() == bp.SGD(0.01) and bp.Adam() == bp.Adam(0.001, 0.9, 0.999, 1e-8)
+
+
 def test_betas_are_below_one():
     for settings in ({"beta1": 1}, {"beta2": 1}, {"beta1": 2}):
         with pytest.raises(ValueError, match=r"must be a number in \[0, 1\)"):

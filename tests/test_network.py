@@ -146,7 +146,8 @@ def test_one_layer_object_twice_is_two_layers():
 def test_the_first_data_tell_the_inputs(backend, rng):
     net = bp.Network(LAYERS, seed=1)
     assert net.input_shape is None
-    for wanted in (lambda: net.parameters, net.to_vector, net.summary):
+    assert bp.Network(LAYERS, seed=1).activations(rng.normal(size=(2, 7)))[-1].shape == (2, 3)
+    for wanted in (lambda: net.parameters, net.to_vector, net.summary, lambda: net.plan("numpy")):
         with pytest.raises(ValueError, match=r"input_shape=n_in"):
             wanted()
     trainer = bp.Trainer(net, loss="cross_entropy", backend=backend)

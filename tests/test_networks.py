@@ -93,9 +93,9 @@ def test_witness_is_what_pytorch_finds(name, torch_twin):
     assert not recorded
 
 
-def test_every_activation_has_a_witness(torch_twin):
+def test_every_activation_that_pytorch_has_is_in_a_witness(torch_twin):
     within = {op for case in CASES.values() for op in _activations(case.layers)}
-    assert within == set(ACTIVATIONS) == set(torch_twin.ACTIVATIONS)
+    assert within == set(torch_twin.ACTIVATIONS) <= set(ACTIVATIONS)
 
 
 def _activations(layers):

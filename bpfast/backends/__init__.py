@@ -27,7 +27,7 @@ def missing(name):
 
 @lru_cache
 def warn_once(message):
-    warnings.warn(message, stacklevel=5)
+    warnings.warn(message, stacklevel=3)
 
 
 def choose(name):
@@ -51,7 +51,7 @@ def new_plan(name, *args):
 
 
 def runs(name, op):
-    """Whether a backend is here and runs an op with code of its own."""
+    """Whether a backend is here and runs an op."""
     return missing(name) is None and importlib.import_module(f"{__name__}.{name}").runs(op)
 
 

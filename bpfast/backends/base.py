@@ -23,6 +23,7 @@ class Instruction(NamedTuple):
     output: int
     parameters: tuple = ()
     activation: Activation = ACTIVATIONS["linear"]
+    layer: str = ""  # whose it is, for messages
 
 
 class Program(NamedTuple):
@@ -169,45 +170,3 @@ class Workspace:
         self.loss_sum = self.weight_sum = 0.0
         self.steps = 0
         self.diverged = False
-
-
-class Builder:
-    """Collects the values, instructions and parameters that layers ask for."""
-
-    def __init__(self, n_in):
-        self._widths, self._instructions = [n_in], []
-        self.shapes, self.initializers = {}, {}
-
-    def width(self, value):
-        return self._widths[value]
-
-    def parameter(self, name, shape, initializer):
-        """Declare a parameter; without an initializer it begins at zero."""
-        if name in self.shapes:
-            raise ValueError(f"two layers are called {name.rsplit('.', 1)[0]!r}; names must differ")
-        self.shapes[name], self.initializers[name] = shape, initializer
-        return name
-
-    def dense(self, x, weight, bias, n_out, activation=ACTIVATIONS["linear"]):
-        return self._emit("dense", (x,), n_out, (weight, bias), activation)
-
-    def rowwise(self, x, activation):
-        return self._emit("rowwise", (x,), self.width(x), (), activation)
-
-    def add(self, a, b):
-        return self._emit("add", (a, b), self.width(a))
-
-    def layers(self, layers, prefix, x):
-        """Build a chain of layers; returns its output value."""
-        for position, layer in enumerate(layers):
-            x = layer.build(self, f"{prefix}{layer.name or position}", x)
-        return x
-
-    def program(self):
-        return Program(tuple(self._widths), tuple(self._instructions), dict(self.shapes))
-
-    def _emit(self, op, inputs, width, parameters=(), activation=ACTIVATIONS["linear"]):
-        self._widths.append(width)
-        output = len(self._widths) - 1
-        self._instructions.append(Instruction(op, inputs, output, parameters, activation))
-        return output

@@ -8,13 +8,15 @@ The text of a row runs on arrays in the NumPy backend and on scalars inside a Nu
 Row for row the twin of activations.h.
 """
 
-from math import pi
+from math import pi, sqrt
 
-from numpy import exp, sqrt, tanh, where
+from numpy import exp, tanh, where
 
 from .softmax import softmax, softmax_adjoint
 from .special import normal_cdf
 from .table import ACTIVATIONS, Activation, fill
+
+INV_SQRT_2PI = 1 / sqrt(2 * pi)
 
 # fmt: off
 fill(ACTIVATIONS, (
@@ -28,7 +30,7 @@ fill(ACTIVATIONS, (
                "y", (0,), "max(x, 0)", "Nair & Hinton 2010", initializer="he"),
     Activation("leaky_relu", {"slope": 0.01},
                lambda x, slope: where(x < 0, slope * x, x),
-               lambda dy, x, y, slope: where(x >= 0, dy, where(x < 0, slope * dy, x)),
+               lambda dy, x, y, slope: where(x >= 0, dy, where(x < 0, slope * dy, x)),  # NaN stays NaN
                "x", (0,), "x if x >= 0 else slope * x", "Maas, Hannun & Ng 2013", initializer="he"),
     Activation("sigmoid", {},
                lambda x: 1 / (1 + exp(-x)),
@@ -40,7 +42,7 @@ fill(ACTIVATIONS, (
                "y", (), "tanh(x)", "LeCun 1989"),
     Activation("gelu", {},
                lambda x: x * normal_cdf(x),
-               lambda dy, x, y: dy * (normal_cdf(x) + x * (exp(-0.5 * x * x) / sqrt(2 * pi))),
+               lambda dy, x, y: dy * (normal_cdf(x) + x * (INV_SQRT_2PI * exp(-0.5 * x * x))),
                "x", (), "x * Phi(x), Phi the normal distribution function", "Hendrycks & Gimpel 2016", initializer="he"),
     Activation("softmax", {}, softmax, softmax_adjoint,
                "y", (), "exp(x_i) / sum_j exp(x_j) over a row", "Bridle 1990", rowwise=True),

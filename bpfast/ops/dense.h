@@ -25,7 +25,7 @@ static ptrdiff_t weight_size(ptrdiff_t n_in, ptrdiff_t n_out) {
     return n_out == 1 ? round_up(n_in, BP_LANES) : round_up(n_in, VL) * round_up(n_out, VL);
 }
 
-/* Numbers of scratch for a layer: a transposed panel, or a tile's height of gradient, or a whole plain vector. */
+/* Numbers of scratch for a layer: a transposed panel, tiles of gradient, a plain weight as one vector. */
 static ptrdiff_t scratch_size(ptrdiff_t n_in, ptrdiff_t n_out) {
     ptrdiff_t transposed = PANEL * round_up(n_out, PANEL), tiles = (CHUNK + 12 * PANEL), vector = round_up(n_in, BP_LANES);
     return transposed + tiles + vector;
@@ -70,15 +70,15 @@ static void dense_forward(const bp_job *job, const bp_instruction *it, ptrdiff_t
     if (out->n == 1)
         for (ptrdiff_t r = 0; r < rows; r++) {
             store(z + r * out->ld, (vec){0}); /* the padding, on which activations work too */
-            z[r * out->ld] = bias[0] + lane_dot(x + r * in->ld, weight, round_up(in->n, BP_LANES));
+            z[r * out->ld] = bias[0] + lane_dot(x + r * in->ld, weight, in->n);
         }
     else
         for (ptrdiff_t first = 0; first < out->n; first += PANEL) {
             panel p = panel_at(weight, in->n, out->n, first);
-            panel_product(it->relu ? TILE_RELU : TILE_SUM, rows, (int)(p.width / VL), in->n, x, in->ld, 1, p.begin,
+            panel_product(it->fused_relu ? TILE_RELU : TILE_SUM, rows, (int)(p.width / VL), in->n, x, in->ld, 1, p.begin,
                           p.width, z + first, out->ld, bias + first, 0, z, 0);
         }
-    if (it->activation && !(it->relu && out->n > 1)) it->activation->forward(y, z, rows, out->n, out->ld, it->hyper);
+    if (it->activation && !it->fused_relu) it->activation->forward(y, z, rows, out->n, out->ld, it->hyper);
 }
 
 /* The rows of one panel of W^T: t[n] = W[first .. first + width, n], width numbers, for n < n_out. */
@@ -115,14 +115,14 @@ static void dense_backward(const bp_job *job, const bp_instruction *it, ptrdiff_
     }
 }
 
-/* The gradient of n parameters at `offset` is in g: make a step, or keep it. */
-static void use_gradient(const bp_job *job, ptrdiff_t offset, const real *g, ptrdiff_t n) {
+/* A step of n parameters from `offset` on, whose gradient is in g. */
+static void step(const bp_job *job, ptrdiff_t offset, const real *g, ptrdiff_t n) {
     real *slots[BP_MAX_SLOTS];
     for (int s = 0; s < job->update->n_slots; s++) slots[s] = (real *)job->slots[s] + offset;
     job->update->run((real *)job->parameters + offset, (void *const *)slots, g, n, job->coefficients);
 }
 
-/* One row of products for n_numbers columns of B: the sum over the batch of a * B[row]. */
+/* A gradient of n parameters from `offset` on: the sum over the batch of a[row] * B[row]. */
 static void gradient_row(const bp_job *job, ptrdiff_t offset, ptrdiff_t rows, const real *a, ptrdiff_t a_row, const real *B,
                          ptrdiff_t ldb, ptrdiff_t n) {
     for (ptrdiff_t first = 0; first < n; first += PANEL) {
@@ -131,7 +131,7 @@ static void gradient_row(const bp_job *job, ptrdiff_t offset, ptrdiff_t rows, co
         panel_product(TILE_SUM, 1, (int)(width / VL), rows, a, 0, a_row, B + first, ldb, g, 0,
                       job->continues ? kept : ZEROS, 0, B, 0);
         for (ptrdiff_t j = n - first; j < width; j++) g[j] = 0; /* f(0) in the padding of B need not be 0 */
-        if (job->update) use_gradient(job, offset + first, g, width);
+        if (job->update) step(job, offset + first, g, width);
     }
 }
 
@@ -158,7 +158,7 @@ static void dense_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_
             ptrdiff_t n = smaller(height, end - k);
             panel_product(TILE_SUM, n, columns, rows, x + k, 1, in->ld, delta + first, out->ld, job->scratch, p.width,
                           ZEROS, 0, x, 0);
-            use_gradient(job, p.begin + k * p.width - (real *)job->gradient, job->scratch, n * p.width);
+            step(job, p.begin + k * p.width - (real *)job->gradient, job->scratch, n * p.width);
         }
     }
 }
@@ -189,15 +189,12 @@ static void dense_plain(const bp_job *job, const bp_instruction *it, ptrdiff_t r
     real *work = job->work, *z = work + out->before, *vector = job->scratch;
     const real *x = work + in->value, *w = weight;
     ptrdiff_t n_in = in->n, n_out = out->n;
-    if (n_out == 1) {
-        memset(vector, 0, (size_t)round_up(n_in, BP_LANES) * sizeof(real));
-        memcpy(vector, w, (size_t)n_in * sizeof(real));
-    }
+    if (n_out == 1) memcpy(vector, w, (size_t)n_in * sizeof(real)); /* where its padding is readable */
     for (ptrdiff_t r = 0; r < rows; r++, x += in->ld) {
         real *restrict sums = z + r * out->ld;
         memcpy(sums, bias, (size_t)n_out * sizeof(real));
         if (n_out == 1)
-            sums[0] += lane_dot(x, vector, round_up(n_in, BP_LANES));
+            sums[0] += lane_dot(x, vector, n_in);
         else
             for (ptrdiff_t k = 0; k < n_in; k++)
                 for (ptrdiff_t j = 0; j < n_out; j++) sums[j] = FMA(x[k], w[k * n_out + j], sums[j]);

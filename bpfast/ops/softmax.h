@@ -40,7 +40,7 @@ static void softmax_adjoint(void *DX, const void *DY, const void *X, const void 
     for (ptrdiff_t r = 0; r < rows; r++) {
         const real *dy = (const real *)DY + r * ld, *y = (const real *)Y + r * ld;
         real *dx = (real *)DX + r * ld;
-        real s = lane_dot(dy, y, round_up(n, BP_LANES));
+        real s = lane_dot(dy, y, n);
         for (ptrdiff_t j = 0; j < n; j++) dx[j] = y[j] * (dy[j] - s);
     }
 }

@@ -11,11 +11,11 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from .plan cimport *
-from .tables cimport (CACHE_LINE, Arena, Table, address, find_activation, find_kernels, find_loss, find_op,
-                      find_update)
+from .tables cimport (CACHE_LINE, Arena, Table, address, check_coefficients, copy_hyper, find_activation,
+                      find_kernels, find_loss, find_op, find_update)
 
 import numpy as np
 
@@ -108,7 +108,7 @@ cdef class Sequence:
     cdef readonly list names  # (weight, bias) of each instruction
     cdef const bp_value *output
     cdef const bp_loss *loss
-    cdef double loss_hyper[4]
+    cdef double loss_hyper[BP_MAX_HYPER]
     cdef bint labels
 
     def __cinit__(self, Layout layout, program, loss):
@@ -121,7 +121,7 @@ cdef class Sequence:
         cdef bp_instruction *it
         cdef int i, s
         for i in reversed(range(self.n)):
-            op, inputs, output, names, activation = program.instructions[i]
+            op, inputs, output, names, activation, _ = program.instructions[i]
             it = &self.c[i]
             it.op = find_op(layout.kernels, op)
             it.n_inputs, it.output = len(inputs), output
@@ -133,15 +133,13 @@ cdef class Sequence:
                 it.weight, it.bias = layout.offsets[names[0]], layout.offsets[names[1]]
             if activation.name != "linear":
                 it.activation = find_activation(layout.kernels, activation.name)
-            for s, number in enumerate(activation.values):
-                it.hyper[s] = number
-            it.relu = op == "dense" and activation.name == "relu"
+            copy_hyper(it.hyper, activation)
+            it.fused_relu = op == "dense" and activation.name == "relu" and program.widths[output] > 1
         self._fuse_relu_adjoints(program)
         self.output = &layout.values[program.output]
         if loss is not None:
             self.loss, self.labels = find_loss(layout.kernels, loss.name), loss.labels
-            for s, number in enumerate(loss.values):
-                self.loss_hyper[s] = number
+            copy_hyper(self.loss_hyper, loss)
 
     cdef int _fuse_relu_adjoints(self, program) except -1:
         """Where a dense layer is the first to read a relu's output, its dx is the last part of that delta."""
@@ -151,7 +149,7 @@ cdef class Sequence:
                 readers.setdefault(value, i)
         for i, instruction in enumerate(program.instructions):
             reader = readers.get(instruction.output)
-            if self.c[i].relu and reader is not None and program.instructions[reader].op == "dense":
+            if self.c[i].fused_relu and reader is not None and program.instructions[reader].op == "dense":
                 self.c[i].masked = self.c[<int>reader].masks_dx = True
         return 0
 
@@ -193,7 +191,7 @@ class Plan(base.Plan):
         workspace.start()
         n, begin = len(data.X), 0
         order = np.arange(n)
-        while begin < n and not workspace.diverged:  # back in Python now and then, which looks at signals
+        while begin < n:  # back in Python now and then, which looks at signals
             begin = (<Buffers>workspace.buffers).train(
                 self, state, workspace, data, order, begin, n, None, SECONDS_BETWEEN_SIGNALS)
         return workspace.loss_sum / workspace.weight_sum
@@ -273,17 +271,16 @@ class Workspace(base.Workspace):
 
 cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcept:
     """Whether a step changes a zero parameter of zero gradient, such as Adam's 0 / 0 with epsilon = 0."""
+    cdef double numbers[BP_MAX_SLOTS + 2]
     cdef double zeros[BP_MAX_SLOTS + 2]
     cdef void *slots[BP_MAX_SLOTS]
     cdef int s
+    memset(numbers, 0, sizeof(numbers))
     memset(zeros, 0, sizeof(zeros))
     for s in range(BP_MAX_SLOTS):
-        slots[s] = &zeros[2 + s]
-    update.run(&zeros[0], slots, &zeros[1], 1, coefficients)
-    for s in range(BP_MAX_SLOTS + 2):
-        if zeros[s] != 0:
-            return True
-    return False
+        slots[s] = &numbers[2 + s]
+    update.run(&numbers[0], slots, &numbers[1], 1, coefficients)
+    return memcmp(numbers, zeros, sizeof(zeros)) != 0
 
 
 cdef class Buffers:
@@ -369,6 +366,7 @@ cdef class Buffers:
         job.parameters = (<Arena>state.arenas[0]).data
         job.gradient = (<Arena>state.gradient).data
         if stepping:
+            check_coefficients(n_scalars)
             job.n_slots = update.n_slots
             for s in range(update.n_slots):
                 job.slots[s] = (<Arena>state.arenas[1 + s]).data
@@ -377,7 +375,7 @@ cdef class Buffers:
         with nogil:
             denormals = bp_flush_denormals()
             end = bp_now() + seconds
-            while begin < n and not diverged:
+            while begin < n:
                 batch = begin - begin % batch_size
                 batch_end = min(batch + batch_size, n)
                 batch_weight = batch_end - batch
@@ -400,8 +398,8 @@ cdef class Buffers:
                     self.rows_phase(&job, sequence, block_end - begin)
                     for i in range(begin, block_end):
                         loss_sum += self.losses[i - begin] * (weight[c_order[i]] if weighted else 1)
-                    if not isfinite(loss_sum):
-                        diverged = True
+                    diverged = not isfinite(loss_sum)
+                    if diverged and stepping:
                         break
                     # Phase 2: parameters.
                     for s in range(sequence.n):

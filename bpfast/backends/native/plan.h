@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BP_MAX_SLOTS = 3, BP_MAX_COEFFICIENTS = 16, BP_LANES = 16 };
+enum { BP_MAX_SLOTS = 3, BP_MAX_COEFFICIENTS = 6, BP_MAX_HYPER = 2, BP_LANES = 16 };
 
 /* A value of the program: rows of n numbers in the workspace, ld apart; columns n.. are padding. */
 typedef struct {
@@ -43,10 +43,10 @@ typedef struct {
     int adds_dx[2];                 /* another instruction has written this input's delta before */
     ptrdiff_t weight, bias;         /* offsets in the State's arenas */
     const bp_activation *activation; /* NULL: linear */
-    int relu;                       /* the activation is relu: fused into the product, and its adjoint */
-    int masked;                     /*   into the product that makes this output's delta, */
-    int masks_dx;                   /*   which is this one's, for its input */
-    double hyper[4];
+    int fused_relu;                 /* the activation is done by the product */
+    int masked;                     /* and its adjoint by the product that makes this output's delta, */
+    int masks_dx;                   /* which is this one's, for its input */
+    double hyper[BP_MAX_HYPER];
 } bp_instruction;
 
 /* One thread's view of a run: where everything is. */

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint64_t
 
 cdef extern from "plan.h" nogil:
-    enum: BP_MAX_SLOTS, BP_MAX_COEFFICIENTS, BP_LANES
+    enum: BP_MAX_SLOTS, BP_MAX_COEFFICIENTS, BP_MAX_HYPER, BP_LANES
 
     ctypedef struct bp_value:
         Py_ssize_t n, ld, value, before, delta
@@ -31,8 +31,8 @@ cdef extern from "plan.h" nogil:
         int adds_dx[2]
         Py_ssize_t weight, bias
         const bp_activation *activation
-        int relu, masked, masks_dx
-        double hyper[4]
+        int fused_relu, masked, masks_dx
+        double hyper[BP_MAX_HYPER]
 
     ctypedef struct bp_job:
         const bp_value *values

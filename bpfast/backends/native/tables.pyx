@@ -79,6 +79,21 @@ cdef const bp_update *find_update(const bp_kernels *kernels, str name) except NU
     return <const bp_update *>find_row(kernels.updates, sizeof(bp_update), name)
 
 
+cdef int copy_hyper(double *hyper, op) except -1:
+    """The hyperparameters of an op, as kernels take them."""
+    if len(op.values) > BP_MAX_HYPER:
+        raise NotImplementedError(f"{op.name} has {len(op.values)} hyperparameters; kernels take {BP_MAX_HYPER}")
+    for i, number in enumerate(op.values):
+        hyper[i] = number
+    return 0
+
+
+cdef int check_coefficients(Py_ssize_t n) except -1:
+    if n > BP_MAX_COEFFICIENTS:
+        raise NotImplementedError(f"the update has {n} coefficients; kernels take {BP_MAX_COEFFICIENTS}")
+    return 0
+
+
 cdef const bp_op *find_op(const bp_kernels *kernels, str name) except NULL:
     return <const bp_op *>find_row(kernels.ops, sizeof(bp_op), name)
 
@@ -173,8 +188,8 @@ cdef class Kernels:
         """y = f(x) for x (n,) or rows (batch, n)."""
         rows, n, (padded,) = self._pad(x)
         y = np.empty_like(padded)
-        cdef double hyper[4]
-        self._hyper(hyper, op)
+        cdef double hyper[BP_MAX_HYPER]
+        copy_hyper(hyper, op)
         find_activation(self.kernels, op.name).forward(address(y), address(padded), rows, n, padded.shape[1], hyper)
         return y[:rows, :n].reshape(np.shape(x))
 
@@ -182,8 +197,8 @@ cdef class Kernels:
         """dx = g(dy, x, y), shapes as above."""
         rows, n, (pdy, px, py) = self._pad(dy, x, y)
         dx = np.empty_like(pdy)
-        cdef double hyper[4]
-        self._hyper(hyper, op)
+        cdef double hyper[BP_MAX_HYPER]
+        copy_hyper(hyper, op)
         find_activation(self.kernels, op.name).adjoint(
             address(dx), address(pdy), address(px), address(py), rows, n, pdy.shape[1], hyper)
         return dx[:rows, :n].reshape(np.shape(x))
@@ -193,8 +208,8 @@ cdef class Kernels:
         rows, n, (padded,) = self._pad(y)
         targets = np.ascontiguousarray(t, np.int64) if op.labels else self._pad(t)[2][0]
         values, dy, mean = np.empty(rows), np.empty_like(padded), np.ascontiguousarray(mean, np.float64)
-        cdef double hyper[4]
-        self._hyper(hyper, op)
+        cdef double hyper[BP_MAX_HYPER]
+        copy_hyper(hyper, op)
         if rows:
             find_loss(self.kernels, op.name).run(
                 <double *>address(values), address(dy), address(padded), address(targets), <double *>address(mean),
@@ -209,6 +224,7 @@ cdef class Kernels:
         cdef double reals[BP_MAX_COEFFICIENTS]
         cdef void *pointers[BP_MAX_SLOTS]
         cdef int s
+        check_coefficients(len(scalars))
         for s in range(len(slots)):
             pointers[s] = address(arrays[1 + s])
         self.kernels.convert(reals, &scalars[0], len(scalars))
@@ -224,8 +240,3 @@ cdef class Kernels:
         if n < width:
             shaped = [np.pad(array, ((0, 0), (0, width - n))) for array in shaped]
         return rows, n, shaped
-
-    cdef int _hyper(self, double *hyper, op) except -1:
-        for i, number in enumerate(op.values):
-            hyper[i] = number
-        return 0

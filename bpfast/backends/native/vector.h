@@ -127,15 +127,29 @@ INLINE real fold(const vec *lanes) {
     return s[0];
 }
 
-/* sum a_i b_i and sum a_i over n numbers, a multiple of BP_LANES: lane i mod 16 takes number i. */
+/* The first n numbers of a vector, zeros for the others, whatever they are. */
+INLINE vec first_of(vec a, ptrdiff_t n) {
+    static const bits numbers[BP_LANES] __attribute__((aligned(64))) = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                                        8, 9, 10, 11, 12, 13, 14, 15};
+    const ivec number = *(const ivec *)numbers;
+    return (vec)((ivec)(number < (bits)n) & (ivec)a);
+}
+
+/* sum a_i b_i over n numbers: lane i mod 16 takes number i.  Padding up to a multiple of 16 is readable, not used. */
 INLINE real lane_dot(const real *a, const real *b, ptrdiff_t n) {
     vec lanes[LANE_VECTORS] = {0};
-    for (ptrdiff_t i = 0; i < n; i += BP_LANES)
+    ptrdiff_t i = 0;
+    for (; i + BP_LANES <= n; i += BP_LANES)
         for (int l = 0; l < LANE_VECTORS; l++)
             lanes[l] = VFMA(loadu(a + i + l * VL), loadu(b + i + l * VL), lanes[l]);
+    if (i < n)
+        for (int l = 0; l < LANE_VECTORS; l++)
+            lanes[l] = VFMA(first_of(loadu(a + i + l * VL), n - i - l * VL),
+                            first_of(loadu(b + i + l * VL), n - i - l * VL), lanes[l]);
     return fold(lanes);
 }
 
+/* sum a_i over n numbers, a multiple of BP_LANES, in the same lanes. */
 INLINE real lane_sum(const real *a, ptrdiff_t n) {
     vec lanes[LANE_VECTORS] = {0};
     for (ptrdiff_t i = 0; i < n; i += BP_LANES)

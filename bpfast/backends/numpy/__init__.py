@@ -4,10 +4,10 @@ import time
 
 import numpy as np
 
-from ...ops import ACTIVATIONS
 from ...ops.dense import dense_backward, dense_forward
 from .. import base
 
+QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is told by DivergenceError
 ROWS_PER_BLOCK = 1024  # looked at together in inference, so that memory stays small
 
 
@@ -20,9 +20,9 @@ class Plan(base.Plan):
 
     def __init__(self, *args):
         super().__init__(*args)
-        activations = {instruction.activation for instruction in self.program.instructions}
-        self._forward = {op: self.compiled(op, op.forward) for op in activations | {ACTIVATIONS["linear"]}}
-        self._adjoint = {op: self.compiled(op, op.adjoint) for op in activations | {ACTIVATIONS["linear"]}}
+        activations = {i.activation for i in (*self.program.instructions, *self.trained.instructions)}
+        self._forward = {op: self.compiled(op, op.forward) for op in activations}
+        self._adjoint = {op: self.compiled(op, op.adjoint) for op in activations}
         self._rule = self.compiled(self.update, self.update.rule) if self.update else None
 
     def compiled(self, op, function):
@@ -37,28 +37,28 @@ class Plan(base.Plan):
 
     # -- the network -------------------------------------------------------------------------------
 
+    @QUIET
     def activations(self, parameters, x, program=None):
         """-> (pre-activations, values): lists with an entry per value of the program."""
         program = program or self.program
         before, values = [None] * len(program.widths), [None] * len(program.widths)
         values[0] = x
-        with np.errstate(over="ignore", invalid="ignore"):
-            for op, inputs, output, names, activation in program.instructions:
-                if op == "dense":
-                    z = dense_forward(values[inputs[0]], *(parameters[name] for name in names))
-                elif op == "add":
-                    z = values[inputs[0]] + values[inputs[1]]
-                else:
-                    z = values[inputs[0]]
-                before[output] = z
-                values[output] = self._same_dtype(self._forward[activation](z, *activation.values))
+        for op, inputs, output, names, activation, _ in program.instructions:
+            if op == "dense":
+                z = dense_forward(values[inputs[0]], *(parameters[name] for name in names))
+            elif op == "add":
+                z = values[inputs[0]] + values[inputs[1]]
+            else:
+                z = values[inputs[0]]
+            before[output] = z
+            values[output] = self._same_dtype(self._forward[activation](z, *activation.values))
         return before, values
 
     def _backward(self, parameters, before, values, delta):
         """From dE/d(output) to dE/d(parameter), name -> array, by the chain rule in reverse order."""
         deltas, gradients = [None] * len(values), {}
         deltas[self.trained.output] = delta
-        for op, inputs, output, names, activation in reversed(self.trained.instructions):
+        for op, inputs, output, names, activation, _ in reversed(self.trained.instructions):
             adjoint, dy = self._adjoint[activation], deltas[output]
             dz = self._same_dtype(adjoint(dy, before[output], values[output], *activation.values))
             if op == "dense":
@@ -79,6 +79,7 @@ class Plan(base.Plan):
     def forward(self, parameters, workspace, X):
         return np.concatenate([self.activations(parameters, x)[1][self.program.output] for x in self._blocks(X)])
 
+    @QUIET
     def losses(self, parameters, workspace, data):
         losses, outputs = [], []
         for x, t in zip(self._blocks(data.X), self._blocks(data.y, not self.loss.labels)):
@@ -93,6 +94,7 @@ class Plan(base.Plan):
             block = array[begin : begin + ROWS_PER_BLOCK]
             yield block.astype(self.dtype) if numbers else block
 
+    @QUIET
     def gradient(self, state, workspace, data):
         weight = np.ones(len(data.X)) if data.weight is None else data.weight
         x, targets = data.X.astype(self.dtype), self._targets(data.y)
@@ -104,6 +106,7 @@ class Plan(base.Plan):
         state.gradient = self._backward(state.parameters, before, values, self._same_dtype(delta))
         return float(row_losses @ mean)
 
+    @QUIET
     def _step(self, state, coefficients):
         scalars = [float(c) for c in coefficients]
         updated = {
