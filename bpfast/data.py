@@ -9,9 +9,9 @@ from .backends.base import Data
 BLOCK = 1 << 20  # elements looked at in one go, so that a check allocates little
 
 
-def check_inputs(X, n_in=None, name="X"):
+def check_inputs(X, n_in=None, dtype=np.float64, name="X"):
     """-> X (n, n_in) as a real, finite array of a dtype that every backend reads; copied only to change dtype."""
-    X = _numbers(X, name)
+    X = check_numbers(X, name)
     if X.ndim != 2:
         hint = "; one row is X.reshape(1, -1), one column X.reshape(-1, 1)" if X.ndim == 1 else ""
         raise ValueError(f"{name} must have two dimensions (n_samples, n_inputs), got shape {X.shape}{hint}")
@@ -19,28 +19,31 @@ def check_inputs(X, n_in=None, name="X"):
         raise ValueError(f"{name} is empty: shape {X.shape}; at least one row and one column are needed")
     if n_in is not None and X.shape[1] != n_in:
         raise ValueError(f"{name} has {X.shape[1]} columns, but the network's first layer takes {n_in} inputs")
-    _check_finite(X, name)
+    _check_finite(X, name, dtype)
     return X
 
 
-def check_data(X, y, sample_weight, loss, n_in, n_out, name=""):
+def check_data(X, y, sample_weight, loss, program, dtype, name=""):
     """-> Data, checked against a loss and a network's outputs; ``name`` prefixes the names in errors."""
-    X = check_inputs(X, n_in, f"{name}X")
-    y = (check_labels if loss.labels else check_targets)(y, n_out, f"{name}y")
+    X = check_inputs(X, program.n_in, dtype, f"{name}X")
+    if loss.labels:
+        y = check_labels(y, program.n_out, f"{name}y")
+    else:
+        y = check_targets(y, program.n_out, dtype, f"{name}y")
     if len(y) != len(X):
         raise ValueError(f"{name}X has {len(X)} rows, but {name}y has {len(y)}; they must be the same")
     return Data(X, y, check_weight(sample_weight, len(X), f"{name}sample_weight"))
 
 
-def check_targets(y, n_out, name="y"):
+def check_targets(y, n_out, dtype=np.float64, name="y"):
     """-> y (n, n_out) of numbers; (n,) is taken as one column."""
-    y = _numbers(y, name)
+    y = check_numbers(y, name)
     if y.ndim == 1:
         y = y[:, None]
     if y.ndim != 2 or y.shape[1] != n_out:
         expected = f"(n_samples, {n_out})" + (" or (n_samples,)" if n_out == 1 else "")
         raise ValueError(f"{name} must have shape {expected} for a network with {n_out} outputs, got {y.shape}")
-    _check_finite(y, name)
+    _check_finite(y, name, dtype)
     return y
 
 
@@ -48,11 +51,12 @@ def check_labels(y, n_out, name="y"):
     """-> (n,) int64 labels 0 <= y < n_out, from labels (n,) or one-hot rows (n, n_out)."""
     y = _array(y, name)
     if y.dtype.kind in "USO" and not _is_numeric_object(y):
+        held = "None" if any(value is None for value in y.flat) else "strings"
         raise ValueError(
-            f"{name} holds strings; class labels must be integers 0 .. {n_out - 1}: "
+            f"{name} holds {held}; class labels must be integers 0 .. {n_out - 1}: "
             f"classes, {name} = numpy.unique({name}, return_inverse=True)"
         )
-    y = _numbers(y, name)
+    y = check_numbers(y, name)
     if y.ndim == 2 and y.shape[1] == n_out and n_out > 1:
         if not (((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()):
             raise ValueError(f"{name} has shape {y.shape}, so its rows must be one-hot: one 1 and otherwise 0")
@@ -65,7 +69,7 @@ def check_labels(y, n_out, name="y"):
         _check_finite(y, name)
         if (y != np.floor(y)).any():
             row = int(np.argmax(y != np.floor(y)))
-            raise ValueError(f"{name} must hold class labels, integers 0 .. {n_out - 1}; row {row} is {y[row]!r}")
+            raise ValueError(f"{name} must hold class labels 0 .. {n_out - 1}; row {row} is {y[row].item()!r}")
     outside = (y < 0) | (y >= n_out)
     if outside.any():
         row = int(np.argmax(outside))
@@ -80,7 +84,7 @@ def check_weight(weight, n, name="sample_weight"):
     """-> (n,) float64, finite, not negative, not all zero; or None."""
     if weight is None:
         return None
-    weight = _numbers(weight, name)
+    weight = check_numbers(weight, name)
     if weight.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), one weight per row of X, got {weight.shape}")
     _check_finite(weight, name)
@@ -89,10 +93,14 @@ def check_weight(weight, n, name="sample_weight"):
         raise ValueError(f"{name} must not be negative; row {row} is {weight[row].item()!r}")
     if not weight.any():
         raise ValueError(f"every sample weight is zero: there is nothing to learn from; give {name} a positive entry")
-    weight = np.ascontiguousarray(weight, np.float64)
+    weight = np.array(weight, np.float64)
     with np.errstate(over="ignore"):
         if not np.isfinite(weight.sum()):
             raise ValueError(f"{name} adds up to more than a float64 holds; scale it down: only its proportions matter")
+    largest = weight.max()
+    if not 1e-100 < largest < 1e100:  # only proportions matter, and sums of weighted losses stay finite
+        weight /= largest
+    weight[weight < np.finfo(np.float64).tiny] = 0  # a denormal counts as nothing in every backend
     return weight
 
 
@@ -125,7 +133,7 @@ def check_dtype(dtype):
         checked = np.dtype(dtype)
     except TypeError:
         checked = None
-    if checked is None or checked.str[1:] not in ("f4", "f8") or not checked.isnative:
+    if dtype is None or checked is None or checked.str[1:] not in ("f4", "f8") or not checked.isnative:
         raise ValueError(f'dtype must be "float32" or "float64", got {dtype!r}')
     return checked
 
@@ -153,7 +161,7 @@ def _array(values, name):
         raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from None
 
 
-def _numbers(values, name):
+def check_numbers(values, name):
     """-> a native real array, or an error that says what it is instead."""
     array = _array(values, name)
     kind = array.dtype.kind
@@ -179,20 +187,22 @@ def _is_numeric_object(array):
     return array.dtype.kind == "O" and not any(isinstance(value, (str, bytes)) or value is None for value in array.flat)
 
 
-def _check_finite(array, name):
-    """Refuse NaN and infinity, with the first place where one stands."""
+def _check_finite(array, name, dtype=np.float64):
+    """Refuse NaN, infinity, and what is too large for the dtype, with the first place where it stands."""
     if array.dtype.kind != "f" or array.size == 0:
         return
     rows = max(1, BLOCK // max(1, array[0].size))
     for begin in range(0, len(array), rows):
         block = array[begin : begin + rows]
         with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(block.sum()):  # quick: a sum is finite only where every term is
+            if np.isfinite(block.sum(dtype=dtype)):  # quick: a sum is finite only where every term is
                 continue
-        finite = np.isfinite(block)
+            finite = np.isfinite(block.astype(dtype))
         if not finite.all():
             place = np.argwhere(~finite)[0]
             value = block[tuple(place)]
             place[0] += begin
-            index = ", ".join(map(str, place))
-            raise ValueError(f"{name} must be finite, but {name}[{index}] is {value}; remove or impute such entries")
+            where = f"{name}[{', '.join(map(str, place))}] is {value}"
+            if np.isfinite(value):
+                raise ValueError(f"{where}, too large for {np.dtype(dtype)}; scale it, or use dtype='float64'")
+            raise ValueError(f"{name} must be finite, but {where}; remove or impute such entries")

@@ -75,7 +75,7 @@ class Network:
 
     def inputs(self, X):
         """X as a checked array (n, n_in); the network is built for it if it was not yet."""
-        X = data.check_inputs(X, self.n_in)
+        X = data.check_inputs(X, self.n_in, self.dtype)
         self.build(X.shape[1])
         return X
 
@@ -106,7 +106,7 @@ class Network:
 
     def from_vector(self, vector):
         """Copy a vector like that of ``to_vector`` into the parameters."""
-        vector = np.asarray(vector)
+        vector = data.check_numbers(vector, "vector")
         size = sum(array.size for array in self.parameters.values())
         if vector.shape != (size,):
             raise ValueError(f"the parameters need a vector of shape ({size},), got {vector.shape}")
@@ -178,10 +178,13 @@ class Parameters(Mapping):
     def __setitem__(self, name, value):
         if name not in self._arrays:
             raise KeyError(f"no parameter {name!r}; there are: {', '.join(self._arrays)}")
-        value, array = np.asarray(value), self._arrays[name]
+        value, array = data.check_numbers(value, f"parameter {name!r}"), self._arrays[name]
         if value.shape != array.shape:
             raise ValueError(f"parameter {name!r} has shape {array.shape}, got {value.shape}")
         array[...] = value
+
+    def __setstate__(self, state):  # arrays may come back read-only or misaligned, as joblib's memory maps do
+        self._arrays = {name: np.require(array, requirements="CAW") for name, array in state["_arrays"].items()}
 
     def __iter__(self):
         return iter(self._arrays)

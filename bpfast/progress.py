@@ -3,6 +3,8 @@
 import sys
 import time
 
+import numpy as np
+
 REFRESH = 0.1  # seconds
 
 
@@ -13,12 +15,12 @@ class Progress:
     """
 
     def __init__(self, verbose, epochs, rows):
-        if not (verbose == "auto" or isinstance(verbose, (bool, int))):
+        if not (verbose == "auto" or isinstance(verbose, (bool, int, np.bool_))):
             raise ValueError(f'verbose must be True, False or "auto", got {verbose!r}')
         self._stream, self._epochs, self._rows = sys.stderr, epochs, rows
-        terminal = self._stream is not None and self._stream.isatty()
-        self._live = terminal and bool(verbose)
-        self._lines = bool(verbose) and verbose != "auto"
+        asked = bool(verbose) and self._stream is not None and not getattr(self._stream, "closed", False)
+        self._live = asked and getattr(self._stream, "isatty", bool)()
+        self._lines = asked and verbose != "auto"
         self._begin = self._shown = time.monotonic()
         self._unended = False
 
@@ -42,8 +44,7 @@ class Progress:
     def close(self):
         """End the line, so that what follows begins on one of its own."""
         if self._unended:
-            self._stream.write("\n")
-            self._stream.flush()
+            self._write("\n")
 
     def _line(self, epoch, rows, now, figures):
         done = epoch * self._rows + rows
@@ -55,5 +56,11 @@ class Progress:
 
     def _rewrite(self, text):
         self._unended = not text.endswith("\n")
-        self._stream.write(f"\r\033[K{text}" if self._live else text)
-        self._stream.flush()
+        self._write(f"\r\033[K{text}" if self._live else text)
+
+    def _write(self, text):
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:  # nobody looks on any more; training goes on
+            self._live = self._lines = self._unended = False

@@ -1,6 +1,7 @@
 """The Trainer: takes checked data to a backend's plan, epoch by epoch, and keeps what was learned."""
 
 import os
+import sys
 import threading
 import time
 
@@ -46,14 +47,14 @@ class Trainer:
         self.network = network
         self.loss = Loss.get(loss)
         self.optimizer = Optimizer.get(optimizer)
-        self.batch_size = data.check_integer(batch_size, "batch_size")
+        self.batch_size = min(data.check_integer(batch_size, "batch_size"), sys.maxsize)
         seed = data.check_seed(seed)
         self.seed = int.from_bytes(os.urandom(8), "little") if seed is None else seed
         self.backend = backends.choose(backend)
         self.history = History()
         _check_pair(network, self.loss)
         self._epoch = 0  # epochs begun; keys the shuffling
-        self._stopped = False
+        self._stopped = self._fitting = False
         self._plan = self._state = None
         self._resume = None  # steps and slots of a pickled trainer, until its state is made
         self._busy = Alone()
@@ -80,12 +81,17 @@ class Trainer:
         the network then holds the parameters as of the last finite epoch or the last finished batch.
         """
         with self._busy:
+            if self._fitting:
+                raise RuntimeError("this Trainer is already fitting: a fit cannot begin within another one")
+            self._stopped = False
             epochs = data.check_integer(epochs, "epochs")
+            if not isinstance(shuffle, (bool, np.bool_)):
+                raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
             rows, validation = self._check(X, y, sample_weight, validation)
             progress = Progress(verbose, epochs, len(rows.X))
             state = self._begin(rows.X.shape[1])
-            self._stopped = False
             try:
+                self._fitting = True
                 coefficients = self._coefficients(state, epochs, -(-len(rows.X) // self.batch_size))
                 for epoch in range(epochs):
                     figures = self._train_epoch(state, rows, shuffle, next(coefficients), epoch, progress)
@@ -97,10 +103,12 @@ class Trainer:
                     self.history.append(**figures)
                     progress.epoch_done(epoch, figures)
                 state.store(self.network.parameters)
+                self._fitting = False
             except BaseException:  # Ctrl-C too, wherever it came
                 if state.not_finite():
                     state.go_back()
                 state.store(self.network.parameters)
+                self._fitting = False
                 raise
             finally:
                 progress.close()
@@ -165,7 +173,8 @@ class Trainer:
                 broken = {name: array.copy() for name, array in self.network.parameters.items()}
                 state.store(broken)
                 state.go_back()
-                culprit = self._find_culprit(broken, rows.X[order[done : done + self.batch_size]])
+                first = min(done, n - 1) // self.batch_size * self.batch_size
+                culprit = self._find_culprit(broken, rows.X[order[first : first + self.batch_size]])
                 raise self._divergence(culprit, rows.X)
             loss = workspace.loss_sum / workspace.weight_sum
         return {"loss": loss, "seconds": time.perf_counter() - begin}
@@ -176,21 +185,23 @@ class Trainer:
             losses, outputs = plan.losses(self.network.parameters, workspace, rows)
         figures = {"loss": np.average(losses, weights=rows.weight)}
         if self.loss.labels:
-            figures["accuracy"] = np.average(outputs.argmax(axis=1) == rows.y, weights=rows.weight)
+            right = (outputs.argmax(axis=1) == rows.y) & ~np.isnan(outputs).any(axis=1)
+            figures["accuracy"] = np.average(right, weights=rows.weight)
         return {name: float(value) for name, value in figures.items()}
 
     def _check(self, X, y, sample_weight, validation=None):
         """Check everything before the network is touched; -> Data of both."""
-        X = data.check_inputs(X, self.network.n_in)
-        n_in, n_out = X.shape[1], self.network.program_for(X.shape[1]).n_out
-        rows = data.check_data(X, y, sample_weight, self.loss, n_in, n_out)
+        dtype = self.network.dtype
+        X = data.check_inputs(X, self.network.n_in, dtype)
+        program = self.network.program_for(X.shape[1])
+        rows = data.check_data(X, y, sample_weight, self.loss, program, dtype)
         if validation is None:
             return rows, None
         if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
             raise ValueError(f"validation must be (X, y) or (X, y, sample_weight), got {type(validation).__name__}")
         X_val, y_val, *weight = validation
         weight = weight[0] if weight else None
-        return rows, data.check_data(X_val, y_val, weight, self.loss, n_in, n_out, "validation ")
+        return rows, data.check_data(X_val, y_val, weight, self.loss, program, dtype, "validation ")
 
     def _get_plan(self):
         if self._plan is None:
@@ -201,6 +212,9 @@ class Trainer:
         """-> the State with the network's parameters of now and the slots of before."""
         self.network.build(n_in)
         data.check_parameters(self.network.parameters)
+        for name, array in self.network.parameters.items():
+            if not array.flags.writeable:
+                raise ValueError(f"parameter {name!r} is read-only; training writes into it")
         plan = self._get_plan()
         if self._state is None:
             state = plan.new_state(self.network.parameters)
@@ -236,7 +250,18 @@ class Trainer:
             f"The network is back where it was before that epoch ({back} finished). Try: {'; '.join(cures)}"
         )
 
+    def __setattr__(self, name, value):
+        if name == "optimizer":
+            value = Optimizer.get(value)
+        if self.__dict__.get("_plan") is not None:
+            other_rule = name == "optimizer" and value.update.name != self.optimizer.update.name
+            if name in ("network", "loss", "batch_size", "backend") or other_rule:
+                raise AttributeError(f"a Trainer that has begun cannot change its {name}; make a new Trainer")
+        super().__setattr__(name, value)
+
     def __getstate__(self):
+        if self._fitting:
+            raise RuntimeError("this Trainer is fitting; pickle or copy it when fit has returned")
         resume = self._resume
         if self._state is not None:
             resume = {"steps": self._state.steps, "slots": self._state.slots()}

@@ -7,15 +7,16 @@ ranges, and sums go on in index order, so a team of threads may share them and t
 """
 
 cimport cython
+from cpython.buffer cimport PyBUF_WRITABLE
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from .plan cimport *
 from .tables cimport (CACHE_LINE, Arena, Table, address, check_coefficients, copy_hyper, find_activation,
-                      find_kernels, find_loss, find_op, find_update)
+                      find_kernels, find_loss, find_op, find_update, moves_zeros)
 
 import numpy as np
 
@@ -38,7 +39,7 @@ cdef class Layout:
     cdef const bp_kernels *kernels
     cdef bp_value *values
     cdef readonly Py_ssize_t work_size, parameters_size, scratch_size  # numbers
-    cdef readonly dict offsets
+    cdef readonly dict offsets, shapes
 
     def __cinit__(self, str level, program, dtype, Py_ssize_t rows):
         self.kernels = find_kernels(level, dtype.itemsize)
@@ -57,7 +58,7 @@ cdef class Layout:
             value.value = self._take_rows(rows, value.ld)
             value.before = self._take_rows(rows, value.ld) if number in keeps_x else value.value
             value.delta = self._take_rows(rows, value.ld)
-        self.offsets = {}
+        self.offsets, self.shapes = {}, program.shapes
         for name, shape in program.shapes.items():
             self.offsets[name] = self.parameters_size
             self.parameters_size += self._size(shape)
@@ -76,11 +77,17 @@ cdef class Layout:
         cdef Py_ssize_t size = self.kernels.weight_size(shape[0], shape[1]) if len(shape) == 2 else shape[0]
         return (size + BP_LANES - 1) // BP_LANES * BP_LANES
 
+    cdef checked(self, name, array):
+        """The array, C-contiguous, of the shape and dtype that this layout was made for."""
+        if array.shape != self.shapes[name] or array.itemsize != self.kernels.real_size:
+            raise ValueError(f"parameter {name!r} has become {array.dtype} {array.shape}, not {self.shapes[name]}")
+        return np.ascontiguousarray(array)
+
     cdef int pack(self, Arena arena, parameters) except -1:
         """Copy arrays (name -> array) into an arena."""
         cdef char *to
         for name, array in parameters.items():
-            array = np.ascontiguousarray(array)
+            array = self.checked(name, array)
             to = arena.data + <Py_ssize_t>self.offsets[name] * self.kernels.real_size
             if array.ndim == 2:
                 self.kernels.pack(to, address(array), array.shape[0], array.shape[1])
@@ -92,11 +99,12 @@ cdef class Layout:
         """Copy an arena out into arrays (name -> array)."""
         cdef const char *begin
         for name, array in parameters.items():
+            self.checked(name, array)
             begin = arena.data + <Py_ssize_t>self.offsets[name] * self.kernels.real_size
             if array.ndim == 2:
-                self.kernels.unpack(address(array), begin, array.shape[0], array.shape[1])
+                self.kernels.unpack(address(array, PyBUF_WRITABLE), begin, array.shape[0], array.shape[1])
             else:
-                memcpy(address(array), begin, array.nbytes)
+                memcpy(address(array, PyBUF_WRITABLE), begin, array.nbytes)
         return 0
 
 
@@ -269,20 +277,6 @@ class Workspace(base.Workspace):
         self.buffers = Buffers(plan)
 
 
-cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcept:
-    """Whether a step changes a zero parameter of zero gradient, such as Adam's 0 / 0 with epsilon = 0."""
-    cdef double numbers[BP_MAX_SLOTS + 2]
-    cdef double zeros[BP_MAX_SLOTS + 2]
-    cdef void *slots[BP_MAX_SLOTS]
-    cdef int s
-    memset(numbers, 0, sizeof(numbers))
-    memset(zeros, 0, sizeof(zeros))
-    for s in range(BP_MAX_SLOTS):
-        slots[s] = &numbers[2 + s]
-    update.run(&numbers[0], slots, &numbers[1], 1, coefficients)
-    return memcmp(numbers, zeros, sizeof(zeros)) != 0
-
-
 cdef class Buffers:
     """The values, deltas and scratch of one caller, and the runs over them."""
 
@@ -370,10 +364,13 @@ cdef class Buffers:
             job.n_slots = update.n_slots
             for s in range(update.n_slots):
                 job.slots[s] = (<Arena>state.arenas[1 + s]).data
-            kernels.convert(reals, &scalars[step, 0], n_scalars)
-            cleans = moves_zeros(update, reals)
+            if scalars.shape[0] < n // batch_size + (n % batch_size != 0):
+                raise ValueError(f"{scalars.shape[0]} rows of coefficients do not reach for the steps of {n} rows")
         with nogil:
             denormals = bp_flush_denormals()
+            if stepping and begin < n:
+                kernels.convert(reals, &scalars[step, 0], n_scalars)
+                cleans = moves_zeros(update, reals)
             end = bp_now() + seconds
             while begin < n:
                 batch = begin - begin % batch_size

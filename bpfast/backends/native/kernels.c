@@ -191,12 +191,14 @@ static const bp_op ops[] = {
 
 /* -- data in and out ---------------------------------------------------------------------------- */
 
+/* Numbers from outside may stand anywhere, as in a field of a record. */
 #define TYPE(type)                                                                                                \
+    typedef type loose_##type __attribute__((aligned(1), may_alias));                                             \
     static void gather_##type(real *row, const char *from, ptrdiff_t stride, ptrdiff_t n) {                       \
         if (stride == sizeof(type))                                                                               \
-            for (ptrdiff_t j = 0; j < n; j++) row[j] = (real)((const type *)from)[j];                             \
+            for (ptrdiff_t j = 0; j < n; j++) row[j] = (real)((const loose_##type *)from)[j];                     \
         else                                                                                                      \
-            for (ptrdiff_t j = 0; j < n; j++) row[j] = (real) * (const type *)(from + j * stride);                \
+            for (ptrdiff_t j = 0; j < n; j++) row[j] = (real) * (const loose_##type *)(from + j * stride);        \
     }
 BP_TYPES(TYPE)
 #undef TYPE

@@ -3,7 +3,7 @@
 
 from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from .plan cimport *
 
@@ -88,6 +88,20 @@ cdef int copy_hyper(double *hyper, op) except -1:
     return 0
 
 
+cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcept nogil:
+    """Whether a step changes a zero parameter of zero gradient, such as Adam's 0 / 0 with epsilon = 0."""
+    cdef double numbers[BP_MAX_SLOTS + 2]
+    cdef double zeros[BP_MAX_SLOTS + 2]
+    cdef void *slots[BP_MAX_SLOTS]
+    cdef int s
+    memset(numbers, 0, sizeof(numbers))
+    memset(zeros, 0, sizeof(zeros))
+    for s in range(BP_MAX_SLOTS):
+        slots[s] = &numbers[2 + s]
+    update.run(&numbers[0], slots, &numbers[1], 1, coefficients)
+    return memcmp(numbers, zeros, sizeof(zeros)) != 0
+
+
 cdef int check_coefficients(Py_ssize_t n) except -1:
     if n > BP_MAX_COEFFICIENTS:
         raise NotImplementedError(f"the update has {n} coefficients; kernels take {BP_MAX_COEFFICIENTS}")
@@ -150,10 +164,10 @@ cdef class Table:
         PyBuffer_Release(&self._buffer)
 
 
-cdef void *address(array) except? NULL:
-    """The first number of a C-contiguous array, which the caller keeps alive."""
+cdef void *address(array, int flags=0) except? NULL:
+    """The first number of a C-contiguous array, which the caller keeps alive; PyBUF_WRITABLE to write there."""
     cdef Py_buffer buffer
-    PyObject_GetBuffer(array, &buffer, 0)
+    PyObject_GetBuffer(array, &buffer, flags)
     cdef void *data = buffer.buf
     PyBuffer_Release(&buffer)
     return data
