@@ -1,4 +1,4 @@
-"""Every row of the tables of formulas, on 20 000 elements, in each backend that has code of its own for it.
+"""Every row of the tables of formulas, on 20 000 elements, in each backend that runs it.
 
 From arrays to arrays: what a backend copies and allocates on the way counts.
 """
@@ -22,7 +22,7 @@ class Row:
         need(backend)
         op = self.table[name]
         if not backends.runs(backend, op):
-            raise NotImplementedError(f"{backend} has no code of its own for {name}, it runs NumPy's")
+            raise NotImplementedError(f"{backend} does not run {name}")
         self.rng, self.dtype = np.random.default_rng(SEED), dtype
         if backend == "native":
             self.run = self.native(op, native.Kernels(dtype, native.cpu_level()))
