@@ -1,6 +1,7 @@
 """Fixtures: where a test can run.  A tool that is missing fails the suite; it is never a reason to skip."""
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +14,9 @@ pytest.register_assert_rewrite("checks")
 
 from engines import BACKENDS, DTYPES, ENGINES, NATIVE_LEVELS, name_of  # noqa: E402
 from samples import ROOT, small_rows  # noqa: E402
+
+# A shell starts background jobs with Ctrl-C ignored; the tests of it need it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATA = Path(os.environ.get("BPFAST_DATA", ROOT.parent / "shared" / "data"))
 
