@@ -8,18 +8,26 @@ from .initializers import Glorot, He
 from .layers import Dense, Residual
 from .network import Network
 from .optimizers import SGD, Adam
+from .regularizers import L1, L2, ClipGlobalNorm, ClipNorm, ClipValue, MaxNorm, WeightDecay
 from .trainer import DivergenceError, Trainer
 
 __all__ = [
+    "L1",
+    "L2",
     "SGD",
     "Adam",
+    "ClipGlobalNorm",
+    "ClipNorm",
+    "ClipValue",
     "Dense",
     "DivergenceError",
     "Glorot",
     "He",
     "History",
+    "MaxNorm",
     "Network",
     "Residual",
     "Trainer",
+    "WeightDecay",
     "show_config",
 ]

@@ -1,5 +1,6 @@
 """What comes in from outside is checked here, before any work: inputs, targets, weights, settings."""
 
+import math
 from numbers import Complex, Integral, Real
 
 import numpy as np
@@ -115,6 +116,14 @@ def check_integer(value, name, low=1):
     if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
         raise ValueError(f"{name} must be an integer of at least {low}, got {value!r}")
     return int(value)
+
+
+def check_number(value, name, low, high=math.inf):
+    """-> float, finite and in [low, high)."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not (low <= value < high and math.isfinite(value)):
+        bounds = f"in [{low}, {high})" if high < math.inf else f"at least {low} and finite"
+        raise ValueError(f"{name} must be a number {bounds}, got {value!r}")
+    return float(value)
 
 
 def check_seed(seed):

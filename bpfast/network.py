@@ -3,6 +3,7 @@
 import copy
 import threading
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -10,7 +11,10 @@ from . import backends, data
 from .backends.base import Instruction, Program
 from .layers import check_layers
 from .ops import ACTIVATIONS
+from .ops.regularization import Clip
 
+NOTHING = MappingProxyType({})
+NO_CLIP = Clip()
 BUILDING = threading.RLock()  # two threads that bring the first data must not draw weights twice
 
 
@@ -95,10 +99,10 @@ class Network:
         X = self.inputs(X)
         return self.plan("numpy").activations(self.parameters, X.astype(self.dtype))[1]
 
-    def plan(self, backend, loss=None, update=None, batch_size=1):
+    def plan(self, backend, loss=None, update=None, batch_size=1, restraints=NOTHING, clip=NO_CLIP):
         """A backend's Plan for this network."""
         self._check_built("a plan")
-        return backends.new_plan(backend, self.program, self.dtype, loss, update, batch_size)
+        return backends.new_plan(backend, self.program, self.dtype, loss, update, batch_size, restraints, clip)
 
     def to_vector(self):
         """All parameters in one vector, in the order of ``parameters``."""

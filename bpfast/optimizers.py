@@ -28,11 +28,11 @@ class Optimizer(Description):
         raise NotImplementedError
 
     def coefficients(self, first_step, n_steps):
-        """-> (n_steps, k) float64, the scalars of steps first_step, first_step + 1, ... (counted from 1)."""
+        """-> (n_steps, 1 + k) float64: the learning rate and the update's scalars for each of these steps from 1 on."""
         t = np.arange(first_step, first_step + n_steps, dtype=np.float64)
         columns = self.update.coefficients(t, self.learning_rate, *self.update.values)
-        table = np.empty((n_steps, len(columns)))
-        for i, column in enumerate(columns):
+        table = np.empty((n_steps, 1 + len(columns)))
+        for i, column in enumerate((self.learning_rate, *columns)):
             table[:, i] = column
         return table
 

@@ -10,9 +10,11 @@ import numpy as np
 from . import backends, data
 from .history import History
 from .network import Network
+from .ops.regularization import penalty
 from .ops.table import Loss
 from .optimizers import Adam, Optimizer
 from .progress import Progress
+from .regularizers import check_clip, check_regularizer, restraints
 
 SECONDS_PER_RUN = 0.05  # the longest that compiled code keeps Python from looking at signals
 STEPS_AHEAD = 4096  # whose coefficients are computed together
@@ -35,19 +37,27 @@ class Trainer:
         "adam", "sgd", or an object such as ``Adam(1e-3)``.
     batch_size : int
         Rows per step; the last batch of an epoch may be smaller.
+    regularizer : Regularizer, several, or a dict from names of parameters to them, optional
+        ``L2(1e-4)`` restrains every weight and no bias; ``{"0.weight": L1(1e-3)}`` only what it names.  Penalties
+        belong to the training loss and its gradient, not to ``evaluate``.
+    clip : ClipValue, ClipNorm or ClipGlobalNorm, optional
+        Bounds the gradient, with that of the penalties, before a step.
     seed : int, optional
         Of the shuffling; None draws one.
     backend : "auto", "native", "numba" or "numpy"
         "auto" takes the first of these that can run.
     """
 
-    def __init__(self, network, *, loss, optimizer=Adam(), batch_size=32, seed=None, backend="auto"):
+    def __init__(self, network, *, loss, optimizer=Adam(), batch_size=32, regularizer=None, clip=None, seed=None,
+                 backend="auto"):
         if not isinstance(network, Network):
             raise TypeError(f"network must be a bpfast.Network, got {network!r}")
         self.network = network
         self.loss = Loss.get(loss)
         self.optimizer = Optimizer.get(optimizer)
         self.batch_size = min(data.check_integer(batch_size, "batch_size"), sys.maxsize)
+        self.regularizer = check_regularizer(regularizer)
+        self.clip = check_clip(clip)
         seed = data.check_seed(seed)
         self.seed = int.from_bytes(os.urandom(8), "little") if seed is None else seed
         self.backend = backends.choose(backend)
@@ -132,14 +142,17 @@ class Trainer:
         return self._evaluate(rows)
 
     def loss_and_gradients(self, X, y, sample_weight=None):
-        """-> (E, {name: dE/d(parameter)}), E the mean loss over all rows, shapes as ``network.parameters``."""
+        """-> (E, {name: dE/d(parameter)}), shapes as ``network.parameters``.
+
+        E is the mean loss over all rows plus the penalties of the regularizer.
+        """
         rows, _ = self._check(X, y, sample_weight)
         self.network.build(rows.X.shape[1])
         data.check_parameters(self.network.parameters)
         plan = self._get_plan()
         state = plan.new_state(self.network.parameters)
         with plan.workspace() as workspace:
-            loss = plan.gradient(state, workspace, rows)
+            loss = plan.gradient(state, workspace, rows) + self._penalty()
         return loss, state.gradients()
 
     # -- within ------------------------------------------------------------------------------------
@@ -161,6 +174,10 @@ class Trainer:
         order = plan.permutation(n, self.seed, self._epoch) if shuffle else np.arange(n)
         self._epoch += 1
         state.save()
+        penalties = 0.0
+        if plan.restraints:
+            state.store(self.network.parameters)
+            penalties = self._penalty()
         with plan.workspace() as workspace:
             workspace.start()
             done = 0
@@ -176,7 +193,7 @@ class Trainer:
                 first = min(done, n - 1) // self.batch_size * self.batch_size
                 culprit = self._find_culprit(broken, rows.X[order[first : first + self.batch_size]])
                 raise self._divergence(culprit, rows.X)
-            loss = workspace.loss_sum / workspace.weight_sum
+            loss = workspace.loss_sum / workspace.weight_sum + penalties
         return {"loss": loss, "seconds": time.perf_counter() - begin}
 
     def _evaluate(self, rows):
@@ -205,8 +222,16 @@ class Trainer:
 
     def _get_plan(self):
         if self._plan is None:
-            self._plan = self.network.plan(self.backend, self.loss, self.optimizer.update, self.batch_size)
+            found = restraints(self.regularizer, self.network.program.shapes)
+            self._plan = self.network.plan(
+                self.backend, self.loss, self.optimizer.update, self.batch_size, found, self.clip)
         return self._plan
+
+    def _penalty(self):
+        """What the regularizer adds to the training loss, at the network's parameters of now."""
+        parameters = self.network.parameters
+        return sum(float(penalty(parameters[name].astype(np.float64), restraint.l1, restraint.l2))
+                   for name, restraint in self._get_plan().restraints.items())
 
     def _begin(self, n_in):
         """-> the State with the network's parameters of now and the slots of before."""
@@ -255,7 +280,7 @@ class Trainer:
             value = Optimizer.get(value)
         if self.__dict__.get("_plan") is not None:
             other_rule = name == "optimizer" and value.update.name != self.optimizer.update.name
-            if name in ("network", "loss", "batch_size", "backend") or other_rule:
+            if name in ("network", "loss", "batch_size", "regularizer", "clip", "backend") or other_rule:
                 raise AttributeError(f"a Trainer that has begun cannot change its {name}; make a new Trainer")
         super().__setattr__(name, value)
 

@@ -170,10 +170,10 @@ def check_twins(table, names):
 # -- networks -------------------------------------------------------------------------------------------
 
 
-def check_gradients(backend, layers, loss, X, y, sample_weight=None):
+def check_gradients(backend, layers, loss, X, y, sample_weight=None, **settings):
     """The gradient of a network in float64 is the derivative of its loss, along random directions."""
     net = bp.Network(layers, input_shape=X.shape[1], dtype="float64", seed=3)
-    trainer = bp.Trainer(net, loss=loss, backend=backend)
+    trainer = bp.Trainer(net, loss=loss, backend=backend, **settings)
     gradient = flat(trainer.loss_and_gradients(X, y, sample_weight)[1])
     start, rng = net.to_vector(), np.random.default_rng(4)
 

@@ -99,11 +99,12 @@ def test_betas_are_below_one():
 
 @pytest.mark.parametrize("optimizer", [bp.SGD(0.3), bp.Adam(0.3, 0.7, 0.95, 1e-4)], ids=repr)
 def test_coefficients_of_many_steps(optimizer):
-    """A row per step, each as the table's text gives it in double precision."""
+    """A row per step: the learning rate, then what the table's text gives in double precision."""
     found = optimizer.coefficients(5, 4)
     assert found.dtype == np.float64 and len(found) == 4
     for row, t in zip(found, (5, 6, 7, 8), strict=True):
-        np.testing.assert_allclose(row, optimizer.update.coefficients(t, 0.3, *optimizer.update.values), rtol=1e-15)
+        expected = (0.3, *optimizer.update.coefficients(t, 0.3, *optimizer.update.values))
+        np.testing.assert_allclose(row, expected, rtol=1e-15)
     assert optimizer.update.name in UPDATES
 
 

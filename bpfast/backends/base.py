@@ -6,12 +6,14 @@ State       the parameters and the optimizer's slots of one training.
 Workspace   the buffers of one caller; taken from the plan's free list, so many threads may use one plan.
 """
 
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 
 from ..ops import random
+from ..ops.regularization import Clip
 from ..ops.table import ACTIVATIONS, Activation, Loss, Update
 
 
@@ -66,11 +68,16 @@ class Data(NamedTuple):
 
 
 class Plan:
-    """A program made ready to run.  Backends implement the verbs below."""
+    """A program made ready to run.  Backends implement the verbs below.
 
-    def __init__(self, program: Program, dtype, loss: Loss | None, update: Update | None, batch_size: int):
+    ``restraints`` maps names of parameters to a Restraint; the others have none.
+    """
+
+    def __init__(self, program: Program, dtype, loss: Loss | None, update: Update | None, batch_size: int,
+                 restraints: Mapping, clip: Clip):
         self.program, self.dtype, self.loss = program, np.dtype(dtype), loss
         self.update, self.batch_size = update, batch_size
+        self.restraints, self.clip = restraints, clip
         fused = loss is not None and loss.fuses is not None and loss.fuses == program.last_activation.name
         self.trained = program.without_last_activation() if fused else program  # what the loss reads
         self._free = []
@@ -104,14 +111,17 @@ class Plan:
         raise NotImplementedError
 
     def gradient(self, state, workspace, data):
-        """-> float, the weighted mean loss over all rows; its gradient is in ``state.gradients()``."""
+        """-> float, the weighted mean loss over all rows.
+
+        ``state.gradients()`` then holds its gradient, with that of the penalties on parameters.
+        """
         raise NotImplementedError
 
     def run(self, state, workspace, data, order, begin, coefficients, seconds):
         """Train on the batches of ``order`` (n,) from row ``begin`` on; -> the row to go on from.
 
-        Row i of ``coefficients`` (steps, k) belongs to the i-th step since ``workspace.start()``.  Returns at
-        the end, after about ``seconds``, or when a loss is not finite (``workspace.diverged``).
+        Row i of ``coefficients`` (steps, 1 + k) belongs to the i-th step since ``workspace.start()``: its learning
+        rate, which decay follows, and the k scalars of the update's rule.  Returns at the end, after about ``seconds``, or when a loss is not finite (``workspace.diverged``).
         """
         raise NotImplementedError
 

@@ -1,29 +1,10 @@
 /* The dense layer z = x W + b, y = f(z) and its adjoint, the twin of dense.py.
- *
- * In a State the weight lies in panels of PANEL columns, the last one as narrow as the columns need:
- * panel p holds W[:, p * PANEL ..] as rows k = 0 .. n_in of `width` numbers, then rows of zeros up to
- * round_up(n_in, VL).  Forward, gradient and update all stream it.  A single output (n_out = 1) keeps
- * its weight as one vector, and sums over k in 16 lanes. */
+ * Weights lie in panels (panels.h); a single output has a path of its own. */
 
 static const real ZEROS[PANEL] __attribute__((aligned(64))) = {0};
 static const real ONE = 1;
 
 enum { CHUNK = 24 * VL }; /* numbers of gradient made before an update: L1 holds them and their slots */
-
-typedef struct {
-    ptrdiff_t first; /* column */
-    ptrdiff_t width; /* numbers in a row */
-    real *begin;     /* row 0 */
-} panel;
-
-static panel panel_at(real *weight, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t first) {
-    ptrdiff_t width = smaller(PANEL, round_up(n_out, VL) - first);
-    return (panel){first, width, weight + first * round_up(n_in, VL)};
-}
-
-static ptrdiff_t weight_size(ptrdiff_t n_in, ptrdiff_t n_out) {
-    return n_out == 1 ? round_up(n_in, BP_LANES) : round_up(n_in, VL) * round_up(n_out, VL);
-}
 
 /* Numbers of scratch for a layer: a transposed panel, tiles of gradient, a plain weight as one vector. */
 static ptrdiff_t scratch_size(ptrdiff_t n_in, ptrdiff_t n_out) {
@@ -31,41 +12,13 @@ static ptrdiff_t scratch_size(ptrdiff_t n_in, ptrdiff_t n_out) {
     return transposed + tiles + vector;
 }
 
-static void pack(void *panels, const void *weight, ptrdiff_t n_in, ptrdiff_t n_out) {
-    const real *w = weight;
-    if (n_out == 1) {
-        memcpy(panels, w, (size_t)n_in * sizeof(real));
-        return;
-    }
-    for (ptrdiff_t first = 0; first < n_out; first += PANEL) {
-        panel p = panel_at(panels, n_in, n_out, first);
-        for (ptrdiff_t k = 0; k < n_in; k++)
-            memcpy(p.begin + k * p.width, w + k * n_out + first,
-                   (size_t)smaller(p.width, n_out - first) * sizeof(real));
-    }
-}
-
-static void unpack(void *weight, const void *panels, ptrdiff_t n_in, ptrdiff_t n_out) {
-    real *w = weight;
-    if (n_out == 1) {
-        memcpy(w, panels, (size_t)n_in * sizeof(real));
-        return;
-    }
-    for (ptrdiff_t first = 0; first < n_out; first += PANEL) {
-        panel p = panel_at((real *)panels, n_in, n_out, first);
-        for (ptrdiff_t k = 0; k < n_in; k++)
-            memcpy(w + k * n_out + first, p.begin + k * p.width,
-                   (size_t)smaller(p.width, n_out - first) * sizeof(real));
-    }
-}
-
 /* Rows begin .. end: z = x W + b, y = f(z). */
 static void dense_forward(const bp_job *job, const bp_instruction *it, ptrdiff_t begin, ptrdiff_t end) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
     const real *x = (real *)job->work + in->value + begin * in->ld;
     real *z = (real *)job->work + out->before + begin * out->ld, *y = (real *)job->work + out->value + begin * out->ld;
-    real *weight = (real *)job->parameters + it->weight;
-    const real *bias = (real *)job->parameters + it->bias;
+    real *weight = (real *)job->parameters + it->weight->offset;
+    const real *bias = (real *)job->parameters + it->bias->offset;
     ptrdiff_t rows = end - begin;
     if (out->n == 1)
         for (ptrdiff_t r = 0; r < rows; r++) {
@@ -95,7 +48,7 @@ static void transposed_panel(real *t, real *weight, ptrdiff_t n_in, ptrdiff_t n_
 static void dense_backward(const bp_job *job, const bp_instruction *it, ptrdiff_t begin, ptrdiff_t end) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
     real *work = job->work, *delta = work + out->delta + begin * out->ld, *t = job->scratch;
-    real *weight = (real *)job->parameters + it->weight;
+    real *weight = (real *)job->parameters + it->weight->offset;
     ptrdiff_t rows = end - begin;
     if (it->activation && !it->masked)
         it->activation->adjoint(delta, delta, work + out->before + begin * out->ld, work + out->value + begin * out->ld,
@@ -115,23 +68,16 @@ static void dense_backward(const bp_job *job, const bp_instruction *it, ptrdiff_
     }
 }
 
-/* A step of n parameters from `offset` on, whose gradient is in g. */
-static void step(const bp_job *job, ptrdiff_t offset, const real *g, ptrdiff_t n) {
-    real *slots[BP_MAX_SLOTS];
-    for (int s = 0; s < job->update->n_slots; s++) slots[s] = (real *)job->slots[s] + offset;
-    job->update->run((real *)job->parameters + offset, (void *const *)slots, g, n, job->coefficients);
-}
-
-/* A gradient of n parameters from `offset` on: the sum over the batch of a[row] * B[row]. */
-static void gradient_row(const bp_job *job, ptrdiff_t offset, ptrdiff_t rows, const real *a, ptrdiff_t a_row, const real *B,
-                         ptrdiff_t ldb, ptrdiff_t n) {
+/* The gradient of n parameters in a row: the sum over the batch of a[row] * B[row]. */
+static void gradient_row(const bp_job *job, const bp_parameter *p, ptrdiff_t rows, const real *a, ptrdiff_t a_row,
+                         const real *B, ptrdiff_t ldb, ptrdiff_t n) {
     for (ptrdiff_t first = 0; first < n; first += PANEL) {
         ptrdiff_t width = smaller(PANEL, round_up(n, VL) - first);
-        real *kept = (real *)job->gradient + offset + first, *g = job->update ? job->scratch : kept;
+        real *kept = (real *)job->gradient + p->offset + first, *g = job->update ? job->scratch : kept;
         panel_product(TILE_SUM, 1, (int)(width / VL), rows, a, 0, a_row, B + first, ldb, g, 0,
                       job->continues ? kept : ZEROS, 0, B, 0);
         for (ptrdiff_t j = n - first; j < width; j++) g[j] = 0; /* f(0) in the padding of B need not be 0 */
-        if (job->update) step(job, offset + first, g, width);
+        if (job->update) step(job, p, first, g, width);
     }
 }
 
@@ -139,13 +85,14 @@ static void gradient_row(const bp_job *job, ptrdiff_t offset, ptrdiff_t rows, co
 static void dense_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_t rows, ptrdiff_t begin, ptrdiff_t end) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
     const real *x = (real *)job->work + in->value, *delta = (real *)job->work + out->delta;
+    real *gradient = (real *)job->gradient + it->weight->offset;
     if (begin == 0) gradient_row(job, it->bias, rows, &ONE, 0, delta, out->ld, out->n);
     if (out->n == 1) {
         if (begin == 0) gradient_row(job, it->weight, rows, delta, out->ld, x, in->ld, in->n);
         return;
     }
     for (ptrdiff_t first = 0; first < out->n; first += PANEL) {
-        panel p = panel_at((real *)job->gradient + it->weight, in->n, out->n, first);
+        panel p = panel_at(gradient, in->n, out->n, first);
         int columns = (int)(p.width / VL);
         if (!job->update) {
             real *g = p.begin + begin * p.width;
@@ -158,7 +105,7 @@ static void dense_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_
             ptrdiff_t n = smaller(height, end - k);
             panel_product(TILE_SUM, n, columns, rows, x + k, 1, in->ld, delta + first, out->ld, job->scratch, p.width,
                           ZEROS, 0, x, 0);
-            step(job, p.begin + k * p.width - (real *)job->gradient, job->scratch, n * p.width);
+            step(job, it->weight, p.begin + k * p.width - gradient, job->scratch, n * p.width);
         }
     }
 }
@@ -167,7 +114,7 @@ static void dense_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_
 static void dense_clean(const bp_job *job, const bp_instruction *it) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
     for (int s = -1; s < job->n_slots; s++) {
-        real *arena = s < 0 ? job->parameters : job->slots[s], *weight = arena + it->weight, *bias = arena + it->bias;
+        real *arena = s < 0 ? job->parameters : job->slots[s], *weight = arena + it->weight->offset, *bias = arena + it->bias->offset;
         for (ptrdiff_t j = out->n; j < round_up(out->n, BP_LANES); j++) bias[j] = 0;
         if (out->n == 1) {
             for (ptrdiff_t k = in->n; k < round_up(in->n, BP_LANES); k++) weight[k] = 0;

@@ -1,5 +1,5 @@
 # cython: language_level=3, cdivision=True, initializedcheck=False
-"""The run of a plan: a program laid out in memory, and its steps in compiled code without the GIL.
+"""The run of a plan: its steps in compiled code without the GIL.
 
 A step has two phases.  Rows: gather, forward, loss and backward, for a block of rows.  Parameters: gradient
 and update, for a range of each layer's inputs.  Within a phase nothing depends on the split into blocks or
@@ -7,7 +7,6 @@ ranges, and sums go on in index order, so a team of threads may share them and t
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_WRITABLE
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint64_t
@@ -15,8 +14,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from .plan cimport *
-from .tables cimport (CACHE_LINE, Arena, Table, address, check_coefficients, copy_hyper, find_activation,
-                      find_kernels, find_loss, find_op, find_update, moves_zeros)
+from .tables cimport Arena, Layout, Sequence, Table, address, check_coefficients, find_update, moves_zeros
 
 import numpy as np
 
@@ -30,141 +28,6 @@ SECONDS_BETWEEN_SIGNALS = 0.05
 FEW_ROWS = 16  # below it, prediction does not pay for packing the weights
 
 
-# -- a program in C ------------------------------------------------------------------------------------
-
-
-cdef class Layout:
-    """Where the values of a program lie in a workspace, and its parameters in the arenas of a State."""
-
-    cdef const bp_kernels *kernels
-    cdef bp_value *values
-    cdef readonly Py_ssize_t work_size, parameters_size, scratch_size  # numbers
-    cdef readonly dict offsets, shapes
-
-    def __cinit__(self, str level, program, dtype, Py_ssize_t rows):
-        self.kernels = find_kernels(level, dtype.itemsize)
-        self.values = <bp_value *>calloc(len(program.widths), sizeof(bp_value))
-        if self.values == NULL:
-            raise MemoryError
-        cdef Py_ssize_t line = CACHE_LINE // dtype.itemsize
-        keeps_x = {i.output for i in program.instructions if "x" in i.activation.keeps and i.op == "dense"}
-        cdef bp_value *value
-        for number, width in enumerate(program.widths):
-            value = &self.values[number]
-            value.n = width
-            value.ld = (width + BP_LANES - 1) // BP_LANES * BP_LANES
-            if value.ld > line and value.ld // line % 2 == 0:
-                value.ld += BP_LANES  # rows an odd number of cache lines apart do not crowd one set of the cache
-            value.value = self._take_rows(rows, value.ld)
-            value.before = self._take_rows(rows, value.ld) if number in keeps_x else value.value
-            value.delta = self._take_rows(rows, value.ld)
-        self.offsets, self.shapes = {}, program.shapes
-        for name, shape in program.shapes.items():
-            self.offsets[name] = self.parameters_size
-            self.parameters_size += self._size(shape)
-            if len(shape) == 2:
-                self.scratch_size = max(self.scratch_size, self.kernels.scratch_size(shape[0], shape[1]))
-
-    def __dealloc__(self):
-        free(self.values)
-
-    cdef Py_ssize_t _take_rows(self, Py_ssize_t rows, Py_ssize_t ld):
-        cdef Py_ssize_t offset = self.work_size
-        self.work_size += rows * ld
-        return offset
-
-    cdef Py_ssize_t _size(self, shape):
-        cdef Py_ssize_t size = self.kernels.weight_size(shape[0], shape[1]) if len(shape) == 2 else shape[0]
-        return (size + BP_LANES - 1) // BP_LANES * BP_LANES
-
-    cdef checked(self, name, array):
-        """The array, C-contiguous, of the shape and dtype that this layout was made for."""
-        if array.shape != self.shapes[name] or array.itemsize != self.kernels.real_size:
-            raise ValueError(f"parameter {name!r} has become {array.dtype} {array.shape}, not {self.shapes[name]}")
-        return np.ascontiguousarray(array)
-
-    cdef int pack(self, Arena arena, parameters) except -1:
-        """Copy arrays (name -> array) into an arena."""
-        cdef char *to
-        for name, array in parameters.items():
-            array = self.checked(name, array)
-            to = arena.data + <Py_ssize_t>self.offsets[name] * self.kernels.real_size
-            if array.ndim == 2:
-                self.kernels.pack(to, address(array), array.shape[0], array.shape[1])
-            else:
-                memcpy(to, address(array), array.nbytes)
-        return 0
-
-    cdef int unpack(self, Arena arena, parameters) except -1:
-        """Copy an arena out into arrays (name -> array)."""
-        cdef const char *begin
-        for name, array in parameters.items():
-            self.checked(name, array)
-            begin = arena.data + <Py_ssize_t>self.offsets[name] * self.kernels.real_size
-            if array.ndim == 2:
-                self.kernels.unpack(address(array, PyBUF_WRITABLE), begin, array.shape[0], array.shape[1])
-            else:
-                memcpy(address(array, PyBUF_WRITABLE), begin, array.nbytes)
-        return 0
-
-
-cdef class Sequence:
-    """The instructions of a program in C, and the loss that reads its output."""
-
-    cdef bp_instruction *c
-    cdef int n
-    cdef readonly list names  # (weight, bias) of each instruction
-    cdef const bp_value *output
-    cdef const bp_loss *loss
-    cdef double loss_hyper[BP_MAX_HYPER]
-    cdef bint labels
-
-    def __cinit__(self, Layout layout, program, loss):
-        self.n = len(program.instructions)
-        self.c = <bp_instruction *>calloc(self.n, sizeof(bp_instruction))
-        if self.c == NULL:
-            raise MemoryError
-        self.names = [instruction.parameters for instruction in program.instructions]
-        written = set()  # values whose delta an earlier instruction of the backward pass has written
-        cdef bp_instruction *it
-        cdef int i, s
-        for i in reversed(range(self.n)):
-            op, inputs, output, names, activation, _ = program.instructions[i]
-            it = &self.c[i]
-            it.op = find_op(layout.kernels, op)
-            it.n_inputs, it.output = len(inputs), output
-            for s, value in enumerate(inputs):
-                it.inputs[s], it.adds_dx[s] = value, value in written
-                written.add(value)
-            it.wants_dx = inputs != (0,)
-            if names:
-                it.weight, it.bias = layout.offsets[names[0]], layout.offsets[names[1]]
-            if activation.name != "linear":
-                it.activation = find_activation(layout.kernels, activation.name)
-            copy_hyper(it.hyper, activation)
-            it.fused_relu = op == "dense" and activation.name == "relu" and program.widths[output] > 1
-        self._fuse_relu_adjoints(program)
-        self.output = &layout.values[program.output]
-        if loss is not None:
-            self.loss, self.labels = find_loss(layout.kernels, loss.name), loss.labels
-            copy_hyper(self.loss_hyper, loss)
-
-    cdef int _fuse_relu_adjoints(self, program) except -1:
-        """Where a dense layer is the first to read a relu's output, its dx is the last part of that delta."""
-        readers = {}
-        for i, instruction in enumerate(program.instructions):
-            for value in instruction.inputs:
-                readers.setdefault(value, i)
-        for i, instruction in enumerate(program.instructions):
-            reader = readers.get(instruction.output)
-            if self.c[i].fused_relu and reader is not None and program.instructions[reader].op == "dense":
-                self.c[i].masked = self.c[<int>reader].masks_dx = True
-        return 0
-
-    def __dealloc__(self):
-        free(self.c)
-
-
 class Plan(base.Plan):
     """A program laid out for one CPU level and dtype."""
 
@@ -175,7 +38,9 @@ class Plan(base.Plan):
         most_rows = min(ROWS_PER_BLOCK, max(BP_LANES, int(FLOPS_PER_BLOCK / flops_per_row) // BP_LANES * BP_LANES))
         self.block_rows = min(most_rows, max(self.batch_size, 256))
         self.flops_per_row = flops_per_row
-        self.layout = Layout(self.level, self.program, self.dtype, self.block_rows)
+        self.clips_norms = min(self.clip.norm, self.clip.global_norm) < float("inf")
+        self.limits_norms = any(restraint.max_norm < float("inf") for restraint in self.restraints.values())
+        self.layout = Layout(self.level, self.program, self.dtype, self.block_rows, self.restraints)
         self.inference = Sequence(self.layout, self.program, None)
         self.training = Sequence(self.layout, self.trained, self.loss)
 
@@ -305,6 +170,7 @@ cdef class Buffers:
         cdef bp_job job
         memset(&job, 0, sizeof(bp_job))
         job.values, job.work, job.scratch = self.layout.values, self.work.data, self.scratch.data
+        job.layout, job.n_parameters = self.layout.parameters, len(self.layout.shapes)
         return job
 
     cdef void gather(self, const bp_table *X, const bp_table *y, Sequence sequence, const Py_ssize_t *order,
@@ -350,10 +216,11 @@ cdef class Buffers:
         cdef const bp_update *update = find_update(kernels, plan.update.name) if stepping else NULL
         cdef double reals[BP_MAX_COEFFICIENTS]
         cdef bp_job job = self.job()
-        cdef Py_ssize_t n = len(order), n_scalars = scalars.shape[1] if stepping else 0
+        cdef Py_ssize_t n = len(order), n_scalars = scalars.shape[1] - 1 if stepping else 0
         cdef Py_ssize_t first_step = workspace.steps, step = first_step, batch, batch_end, block_end, i
         cdef double loss_sum = workspace.loss_sum, weight_sum = workspace.weight_sum
         cdef double batch_weight = 0, end, work = 0, clock = FLOPS_PER_CLOCK, per_row = plan.flops_per_row
+        cdef bint keeping = not stepping or plan.clips_norms, limiting = plan.limits_norms
         cdef bint diverged = False, cleans = False, whole
         cdef unsigned denormals
         cdef int s
@@ -362,6 +229,7 @@ cdef class Buffers:
         if stepping:
             check_coefficients(n_scalars)
             job.n_slots = update.n_slots
+            job.clip.value, job.clip.norm, job.clip.global_norm = plan.clip
             for s in range(update.n_slots):
                 job.slots[s] = (<Arena>state.arenas[1 + s]).data
             if scalars.shape[0] < n // batch_size + (n % batch_size != 0):
@@ -369,7 +237,7 @@ cdef class Buffers:
         with nogil:
             denormals = bp_flush_denormals()
             if stepping and begin < n:
-                kernels.convert(reals, &scalars[step, 0], n_scalars)
+                kernels.convert(reals, &scalars[step, 1], n_scalars)
                 cleans = moves_zeros(update, reals)
             end = bp_now() + seconds
             while begin < n:
@@ -384,9 +252,9 @@ cdef class Buffers:
                 if batch_weight > 0:
                     whole = begin == batch and block_end == batch_end
                     if stepping:
-                        kernels.convert(reals, &scalars[step, 0], n_scalars)
-                        job.coefficients = reals
-                    job.update = update if whole else NULL
+                        kernels.convert(reals, &scalars[step, 1], n_scalars)
+                        job.rate, job.coefficients = scalars[step, 0], reals
+                    job.update = update if whole and not keeping else NULL
                     job.continues = begin > batch
                     for i in range(begin, block_end):
                         self.shares[i - begin] = (weight[c_order[i]] if weighted else 1) / batch_weight
@@ -404,8 +272,13 @@ cdef class Buffers:
                             sequence.c[s].op.gradient(&job, &sequence.c[s], block_end - begin, 0,
                                                       layout.values[sequence.c[s].inputs[0]].n)
                     if block_end == batch_end:
-                        if stepping and not whole:
-                            update.run(job.parameters, job.slots, job.gradient, layout.parameters_size, reals)
+                        if job.update == NULL:
+                            kernels.add_penalties(&job)
+                            if stepping:
+                                job.update = update
+                                kernels.step_all(&job)
+                        if limiting:
+                            kernels.limit_norms(&job)
                         if cleans:
                             for s in range(sequence.n):
                                 if sequence.c[s].op.clean != NULL:

@@ -143,6 +143,8 @@ static const bp_update updates[] = {
 
 /* -- instructions ------------------------------------------------------------------------------- */
 
+#include "panels.h"
+#include "../../ops/regularization.h"
 #include "../../ops/dense.h"
 
 /* An activation of whole rows as an instruction of its own. */
@@ -258,5 +260,9 @@ static double peak(ptrdiff_t n) {
 #endif
 
 const bp_kernels JOIN(bp_kernels_, CPU_LEVEL, REAL_NAME) = {
-    TEXT(CPU_LEVEL), sizeof(real), VL, PANEL, activations, losses, updates, ops, weight_size, scratch_size,
-    pack, unpack, dense_plain, gather, scatter, convert, all_finite, permutation, peak};
+    .level = TEXT(CPU_LEVEL), .real_size = sizeof(real), .vector = VL, .panel = PANEL,
+    .activations = activations, .losses = losses, .updates = updates, .ops = ops,
+    .weight_size = weight_size, .scratch_size = scratch_size, .pack = pack, .unpack = unpack,
+    .add_penalties = add_penalties, .step_all = step_all, .limit_norms = limit_norms,
+    .dense_plain = dense_plain, .gather = gather, .scatter = scatter, .convert = convert,
+    .all_finite = all_finite, .permutation = permutation, .peak = peak};

@@ -34,6 +34,19 @@ typedef struct {
     void (*run)(void *w, void *const *slots, const void *g, ptrdiff_t n, const void *coefficients);
 } bp_update;
 
+/* A parameter in the arenas of a State, and what restrains it.  Offsets and sizes hold for every arena. */
+typedef struct {
+    ptrdiff_t offset, size;  /* numbers, with padding */
+    ptrdiff_t n_in, n_out;   /* of a weight; n_in = 0 of a bias */
+    double l1, l2, decay;    /* 0: none */
+    double max_norm;         /* infinite: none */
+} bp_parameter;
+
+/* Bounds of a gradient; infinite: none. */
+typedef struct {
+    double value, norm, global_norm;
+} bp_clip;
+
 typedef struct bp_op bp_op;
 
 typedef struct {
@@ -41,7 +54,7 @@ typedef struct {
     int inputs[2], n_inputs, output;
     int wants_dx;                   /* the input is not the data */
     int adds_dx[2];                 /* another instruction has written this input's delta before */
-    ptrdiff_t weight, bias;         /* offsets in the State's arenas */
+    const bp_parameter *weight, *bias;
     const bp_activation *activation; /* NULL: linear */
     int fused_relu;                 /* the activation is done by the product */
     int masked;                     /* and its adjoint by the product that makes this output's delta, */
@@ -55,9 +68,12 @@ typedef struct {
     void *work;                     /* the workspace's values and deltas */
     void *scratch;                  /* of this thread: a transposed panel, tiles of a gradient */
     void *parameters, *gradient, *slots[BP_MAX_SLOTS];
+    const bp_parameter *layout;     /* of all parameters */
+    int n_parameters, n_slots;
     const bp_update *update;        /* applied to each tile of the gradient; NULL: the gradient is kept */
     const void *coefficients;
-    int n_slots;
+    double rate;                    /* the learning rate */
+    bp_clip clip;
     int continues;                  /* the gradient goes on from an earlier block of the batch */
 } bp_job;
 
@@ -95,6 +111,10 @@ typedef struct {
     ptrdiff_t (*scratch_size)(ptrdiff_t n_in, ptrdiff_t n_out);
     void (*pack)(void *panels, const void *weight, ptrdiff_t n_in, ptrdiff_t n_out);
     void (*unpack)(void *weight, const void *panels, ptrdiff_t n_in, ptrdiff_t n_out);
+    /* of a gradient that is kept: completed, then a step by it; what holds after every step */
+    void (*add_penalties)(const bp_job *);
+    void (*step_all)(const bp_job *);
+    void (*limit_norms)(const bp_job *);
     /* y = act(x W + b) for few rows, from weights as the user sees them; same sums in the same order */
     void (*dense_plain)(const bp_job *, const bp_instruction *, ptrdiff_t rows, const void *weight, const void *bias);
     void (*gather)(void *rows, ptrdiff_t ld, ptrdiff_t n, const bp_table *, const ptrdiff_t *order, ptrdiff_t begin,

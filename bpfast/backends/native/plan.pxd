@@ -24,12 +24,20 @@ cdef extern from "plan.h" nogil:
         int n_slots
         void (*run)(void *, void **, const void *, Py_ssize_t, const void *) noexcept nogil
 
+    ctypedef struct bp_parameter:
+        Py_ssize_t offset, size, n_in, n_out
+        double l1, l2, decay, max_norm
+
+    ctypedef struct bp_clip:
+        double value, norm, global_norm
+
     ctypedef struct bp_instruction:
         const bp_op *op
         int inputs[2]
         int n_inputs, output, wants_dx
         int adds_dx[2]
-        Py_ssize_t weight, bias
+        const bp_parameter *weight
+        const bp_parameter *bias
         const bp_activation *activation
         int fused_relu, masked, masks_dx
         double hyper[BP_MAX_HYPER]
@@ -41,9 +49,13 @@ cdef extern from "plan.h" nogil:
         void *parameters
         void *gradient
         void *slots[BP_MAX_SLOTS]
+        const bp_parameter *layout
+        int n_parameters, n_slots
         const bp_update *update
         const void *coefficients
-        int n_slots, continues
+        double rate
+        bp_clip clip
+        int continues
 
     ctypedef struct bp_op:
         const char *name
@@ -68,6 +80,9 @@ cdef extern from "plan.h" nogil:
         Py_ssize_t (*scratch_size)(Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*pack)(void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*unpack)(void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*add_penalties)(const bp_job *) noexcept nogil
+        void (*step_all)(const bp_job *) noexcept nogil
+        void (*limit_norms)(const bp_job *) noexcept nogil
         void (*dense_plain)(const bp_job *, const bp_instruction *, Py_ssize_t, const void *, const void *) noexcept nogil
         void (*gather)(void *, Py_ssize_t, Py_ssize_t, const bp_table *, const Py_ssize_t *, Py_ssize_t,
                        Py_ssize_t) noexcept nogil

@@ -1,15 +1,10 @@
-from .plan cimport bp_activation, bp_kernels, bp_loss, bp_op, bp_table, bp_update
+from .plan cimport *
 
 cdef enum: CACHE_LINE = 64
 
-cdef const bp_kernels *find_kernels(str level, int real_size) except NULL
-cdef const bp_activation *find_activation(const bp_kernels *kernels, str name) except NULL
-cdef const bp_loss *find_loss(const bp_kernels *kernels, str name) except NULL
 cdef const bp_update *find_update(const bp_kernels *kernels, str name) except NULL
-cdef const bp_op *find_op(const bp_kernels *kernels, str name) except NULL
 cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcept nogil
 cdef int check_coefficients(Py_ssize_t n) except -1
-cdef int copy_hyper(double *hyper, op) except -1
 cdef void *address(array, int flags=*) except? NULL
 
 cdef class Arena:
@@ -20,3 +15,26 @@ cdef class Arena:
 cdef class Table:
     cdef Py_buffer _buffer
     cdef bp_table c
+
+cdef class Layout:
+    cdef const bp_kernels *kernels
+    cdef bp_value *values
+    cdef bp_parameter *parameters
+    cdef readonly Py_ssize_t work_size, parameters_size, scratch_size  # numbers
+    cdef readonly dict shapes, numbers  # name -> shape, index into parameters
+    cdef Py_ssize_t _take_rows(self, Py_ssize_t rows, Py_ssize_t ld)
+    cdef Py_ssize_t _size(self, shape)
+    cdef const bp_parameter *find(self, name) except NULL
+    cdef checked(self, name, array)
+    cdef int pack(self, Arena arena, parameters) except -1
+    cdef int unpack(self, Arena arena, parameters) except -1
+
+cdef class Sequence:
+    cdef bp_instruction *c
+    cdef int n
+    cdef readonly list names  # (weight, bias) of each instruction
+    cdef const bp_value *output
+    cdef const bp_loss *loss
+    cdef double loss_hyper[BP_MAX_HYPER]
+    cdef bint labels
+    cdef int _fuse_relu_adjoints(self, program) except -1

@@ -1,7 +1,9 @@
 # cython: language_level=3
-"""The kernels of every CPU level: which there are, which this processor runs, and each alone, on arrays."""
+"""The kernels of every CPU level: which there are, which this processor runs, a program laid out for them, and each
+alone, on arrays.
+"""
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
@@ -10,6 +12,7 @@ from .plan cimport *
 import numpy as np
 
 from ... import config
+from ...ops.regularization import Restraint
 
 cdef extern from "levels.h" nogil:
     int bp_runs(const char *)
@@ -18,6 +21,7 @@ cdef extern from "levels.h" nogil:
 TYPES = {np.dtype(name): code for code, name in
          enumerate(["f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])}
 TYPES[np.dtype(bool)] = TYPES[np.dtype("u1")]
+NO_RESTRAINT = Restraint()
 
 
 def cpu_levels():
@@ -171,6 +175,138 @@ cdef void *address(array, int flags=0) except? NULL:
     cdef void *data = buffer.buf
     PyBuffer_Release(&buffer)
     return data
+
+
+# -- a program in C ------------------------------------------------------------------------------------
+
+
+cdef class Layout:
+    """Where the values of a program lie in a workspace, and its parameters in the arenas of a State."""
+
+    def __cinit__(self, str level, program, dtype, Py_ssize_t rows, restraints):
+        self.kernels = find_kernels(level, dtype.itemsize)
+        self.values = <bp_value *>calloc(len(program.widths), sizeof(bp_value))
+        self.parameters = <bp_parameter *>calloc(len(program.shapes), sizeof(bp_parameter))
+        if self.values == NULL or self.parameters == NULL:
+            raise MemoryError
+        cdef Py_ssize_t line = CACHE_LINE // dtype.itemsize
+        keeps_x = {i.output for i in program.instructions if "x" in i.activation.keeps and i.op == "dense"}
+        cdef bp_value *value
+        for number, width in enumerate(program.widths):
+            value = &self.values[number]
+            value.n = width
+            value.ld = (width + BP_LANES - 1) // BP_LANES * BP_LANES
+            if value.ld > line and value.ld // line % 2 == 0:
+                value.ld += BP_LANES  # rows an odd number of cache lines apart do not crowd one set of the cache
+            value.value = self._take_rows(rows, value.ld)
+            value.before = self._take_rows(rows, value.ld) if number in keeps_x else value.value
+            value.delta = self._take_rows(rows, value.ld)
+        self.shapes, self.numbers = program.shapes, {}
+        cdef bp_parameter *p
+        for number, (name, shape) in enumerate(program.shapes.items()):
+            self.numbers[name] = number
+            p = &self.parameters[number]
+            p.offset, p.size = self.parameters_size, self._size(shape)
+            self.parameters_size += p.size
+            p.n_in, p.n_out = shape if len(shape) == 2 else (0, *shape)
+            p.l1, p.l2, p.decay, p.max_norm = restraints.get(name, NO_RESTRAINT)
+            if p.n_in:
+                self.scratch_size = max(self.scratch_size, self.kernels.scratch_size(p.n_in, p.n_out))
+
+    def __dealloc__(self):
+        free(self.values)
+        free(self.parameters)
+
+    cdef Py_ssize_t _take_rows(self, Py_ssize_t rows, Py_ssize_t ld):
+        cdef Py_ssize_t offset = self.work_size
+        self.work_size += rows * ld
+        return offset
+
+    cdef Py_ssize_t _size(self, shape):
+        cdef Py_ssize_t size = self.kernels.weight_size(shape[0], shape[1]) if len(shape) == 2 else shape[0]
+        return (size + BP_LANES - 1) // BP_LANES * BP_LANES
+
+    cdef const bp_parameter *find(self, name) except NULL:
+        return &self.parameters[<Py_ssize_t>self.numbers[name]]
+
+    cdef checked(self, name, array):
+        """The array, C-contiguous, of the shape and dtype that this layout was made for."""
+        if array.shape != self.shapes[name] or array.itemsize != self.kernels.real_size:
+            raise ValueError(f"parameter {name!r} has become {array.dtype} {array.shape}, not {self.shapes[name]}")
+        return np.ascontiguousarray(array)
+
+    cdef int pack(self, Arena arena, parameters) except -1:
+        """Copy arrays (name -> array) into an arena."""
+        cdef char *to
+        for name, array in parameters.items():
+            array = self.checked(name, array)
+            to = arena.data + self.find(name).offset * self.kernels.real_size
+            if array.ndim == 2:
+                self.kernels.pack(to, address(array), array.shape[0], array.shape[1])
+            else:
+                memcpy(to, address(array), array.nbytes)
+        return 0
+
+    cdef int unpack(self, Arena arena, parameters) except -1:
+        """Copy an arena out into arrays (name -> array)."""
+        cdef const char *begin
+        for name, array in parameters.items():
+            self.checked(name, array)
+            begin = arena.data + self.find(name).offset * self.kernels.real_size
+            if array.ndim == 2:
+                self.kernels.unpack(address(array, PyBUF_WRITABLE), begin, array.shape[0], array.shape[1])
+            else:
+                memcpy(address(array, PyBUF_WRITABLE), begin, array.nbytes)
+        return 0
+
+
+cdef class Sequence:
+    """The instructions of a program in C, and the loss that reads its output."""
+
+    def __cinit__(self, Layout layout, program, loss):
+        self.n = len(program.instructions)
+        self.c = <bp_instruction *>calloc(self.n, sizeof(bp_instruction))
+        if self.c == NULL:
+            raise MemoryError
+        self.names = [instruction.parameters for instruction in program.instructions]
+        written = set()  # values whose delta an earlier instruction of the backward pass has written
+        cdef bp_instruction *it
+        cdef int i, s
+        for i in reversed(range(self.n)):
+            op, inputs, output, names, activation, _ = program.instructions[i]
+            it = &self.c[i]
+            it.op = find_op(layout.kernels, op)
+            it.n_inputs, it.output = len(inputs), output
+            for s, value in enumerate(inputs):
+                it.inputs[s], it.adds_dx[s] = value, value in written
+                written.add(value)
+            it.wants_dx = inputs != (0,)
+            if names:
+                it.weight, it.bias = layout.find(names[0]), layout.find(names[1])
+            if activation.name != "linear":
+                it.activation = find_activation(layout.kernels, activation.name)
+            copy_hyper(it.hyper, activation)
+            it.fused_relu = op == "dense" and activation.name == "relu" and program.widths[output] > 1
+        self._fuse_relu_adjoints(program)
+        self.output = &layout.values[program.output]
+        if loss is not None:
+            self.loss, self.labels = find_loss(layout.kernels, loss.name), loss.labels
+            copy_hyper(self.loss_hyper, loss)
+
+    cdef int _fuse_relu_adjoints(self, program) except -1:
+        """Where a dense layer is the first to read a relu's output, its dx is the last part of that delta."""
+        readers = {}
+        for i, instruction in enumerate(program.instructions):
+            for value in instruction.inputs:
+                readers.setdefault(value, i)
+        for i, instruction in enumerate(program.instructions):
+            reader = readers.get(instruction.output)
+            if self.c[i].fused_relu and reader is not None and program.instructions[reader].op == "dense":
+                self.c[i].masked = self.c[<int>reader].masks_dx = True
+        return 0
+
+    def __dealloc__(self):
+        free(self.c)
 
 
 # -- single kernels, for tests and benchmarks ----------------------------------------------------------

@@ -5,8 +5,10 @@ import time
 import numpy as np
 
 from ...ops.dense import dense_backward, dense_forward
+from ...ops.regularization import Restraint, add_penalty, clip_norm, clip_value, decayed, limit_columns
 from .. import base
 
+NO_RESTRAINT = Restraint()
 QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is told by DivergenceError
 ROWS_PER_BLOCK = 1024  # looked at together in inference, so that memory stays small
 
@@ -104,15 +106,22 @@ class Plan(base.Plan):
         mean = weight / weight.sum()
         delta = self.loss.gradient(y, targets, *self.loss.values) * mean[:, None].astype(self.dtype)
         state.gradient = self._backward(state.parameters, before, values, self._same_dtype(delta))
+        for name, (l1, l2, _, _) in self.restraints.items():
+            state.gradient[name] = add_penalty(state.gradient[name], state.parameters[name], l1, l2)
         return float(row_losses @ mean)
 
     @QUIET
     def _step(self, state, coefficients):
-        scalars = [float(c) for c in coefficients]
-        updated = {
-            name: tuple(map(self._same_dtype, self._rule(state.gradient[name], *arrays, *scalars)))
-            for name, arrays in state.arrays.items()
-        }
+        rate, *scalars = map(float, coefficients)
+        gradients, updated = self._clipped(state.gradient), {}
+        for name, (w, *slots) in state.arrays.items():
+            _, _, decay, max_norm = self.restraints.get(name, NO_RESTRAINT)
+            if decay:
+                w = decayed(w, decay, rate)
+            w, *slots = map(self._same_dtype, self._rule(gradients[name], w, *slots, *scalars))
+            if max_norm < np.inf:
+                w = limit_columns(w, max_norm)
+            updated[name] = (w, *slots)
         # One assignment, so that an interrupt leaves the state before the step or after it.
         state.arrays, state.steps = updated, state.steps + 1
 
@@ -135,6 +144,17 @@ class Plan(base.Plan):
             if time.monotonic() >= end:
                 break
         return begin
+
+    def _clipped(self, gradients):
+        """The gradients (name -> array) within the plan's bounds."""
+        value, norm, global_norm = self.clip
+        if value < np.inf:
+            gradients = {name: clip_value(g, value) for name, g in gradients.items()}
+        if norm < np.inf:
+            gradients = {name: clip_norm([g], norm)[0] for name, g in gradients.items()}
+        if global_norm < np.inf:
+            gradients = dict(zip(gradients, clip_norm(gradients.values(), global_norm)))
+        return gradients
 
     def _targets(self, y):
         return y if self.loss.labels else y.astype(self.dtype)

@@ -1,0 +1,119 @@
+/* Restraints on parameters, the twin of regularization.py.  Padding holds zeros, and keeps them.
+ * Sums of squares are taken in double, down each column and then across: the same bits on every level. */
+
+#define NO_LIMIT __builtin_inf()
+
+/* g += l1 sign(w) + l2 w. */
+static void add_penalty(real *g, const real *w, ptrdiff_t n, const bp_parameter *p) {
+    const real l1 = (real)p->l1, l2 = (real)p->l2;
+    if (p->l1 == 0 && p->l2 == 0) return;
+    INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) {
+        real sign = w[i] > 0 ? 1 : w[i] < 0 ? -1 : w[i]; /* 0 of 0, NaN of NaN */
+        g[i] = FMA(l2, w[i], FMA(l1, sign, g[i]));
+    }
+}
+
+/* w -= rate decay w. */
+static void decay(real *w, ptrdiff_t n, const bp_parameter *p, double rate) {
+    const real kept = (real)(1 - rate * p->decay);
+    if (p->decay == 0) return;
+    INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) w[i] *= kept;
+}
+
+/* Every number of g brought into [-limit, limit]. */
+static void clip_value(real *g, ptrdiff_t n, double limit) {
+    const real most = (real)limit;
+    if (limit == NO_LIMIT) return;
+    INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) g[i] = g[i] > most ? most : g[i] < -most ? -most : g[i];
+}
+
+/* The squares of every column of a strip, added up. */
+static void column_squares(double sums[PANEL], strip s) {
+    for (ptrdiff_t j = 0; j < s.width; j++) sums[j] = 0;
+    for (ptrdiff_t k = 0; k < s.rows; k++)
+        for (ptrdiff_t j = 0; j < s.width; j++) {
+            double x = (double)s.begin[k * s.width + j];
+            sums[j] += x * x;
+        }
+}
+
+static double sum_of_squares(real *arena, const bp_parameter *p) {
+    double sums[PANEL], sum = 0;
+    for (ptrdiff_t i = 0; i < n_strips(p); i++) {
+        strip s = strip_at(arena, p, i);
+        column_squares(sums, s);
+        for (ptrdiff_t j = 0; j < s.width; j++) sum += sums[j];
+    }
+    return sum;
+}
+
+static void scale_to_norm(real *g, ptrdiff_t n, double squares, double limit) {
+    double norm = __builtin_sqrt(squares);
+    const real factor = (real)(limit / norm);
+    if (norm > limit)
+        INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) g[i] *= factor;
+}
+
+/* The units of a weight whose norm exceeds max_norm, scaled to it. */
+static void limit_columns(real *arena, const bp_parameter *p) {
+    double sums[PANEL];
+    for (ptrdiff_t i = 0; p->max_norm < NO_LIMIT && i < n_strips(p); i++) {
+        strip s = strip_at(arena, p, i);
+        real factors[PANEL];
+        column_squares(sums, s);
+        for (ptrdiff_t j = 0; j < s.width; j++) {
+            double norm = __builtin_sqrt(sums[j]);
+            factors[j] = (real)(norm > p->max_norm ? p->max_norm / norm : 1);
+        }
+        for (ptrdiff_t k = 0; k < s.rows; k++)
+            for (ptrdiff_t j = 0; j < s.width; j++) s.begin[k * s.width + j] *= factors[j];
+    }
+}
+
+/* The optimizer's rule, after decay, for n numbers of a parameter from number `first` on. */
+static void apply(const bp_job *job, const bp_parameter *p, ptrdiff_t first, const real *g, ptrdiff_t n) {
+    ptrdiff_t offset = p->offset + first;
+    real *w = (real *)job->parameters + offset;
+    void *slots[BP_MAX_SLOTS];
+    for (int s = 0; s < job->update->n_slots; s++) slots[s] = (real *)job->slots[s] + offset;
+    decay(w, n, p, job->rate);
+    job->update->run(w, slots, g, n, job->coefficients);
+}
+
+/* A step of n numbers whose gradient has just been made, and is kept nowhere. */
+static void step(const bp_job *job, const bp_parameter *p, ptrdiff_t first, real *g, ptrdiff_t n) {
+    add_penalty(g, (real *)job->parameters + p->offset + first, n, p);
+    clip_value(g, n, job->clip.value);
+    apply(job, p, first, g, n);
+}
+
+/* Completes a gradient that is kept. */
+static void add_penalties(const bp_job *job) {
+    for (int i = 0; i < job->n_parameters; i++) {
+        const bp_parameter *p = job->layout + i;
+        add_penalty((real *)job->gradient + p->offset, (real *)job->parameters + p->offset, p->size, p);
+    }
+}
+
+/* A step of all parameters by a gradient that is kept and complete. */
+static void step_all(const bp_job *job) {
+    double squares = 0;
+    for (int i = 0; i < job->n_parameters; i++) {
+        const bp_parameter *p = job->layout + i;
+        real *g = (real *)job->gradient + p->offset;
+        clip_value(g, p->size, job->clip.value);
+        if (job->clip.norm < NO_LIMIT) scale_to_norm(g, p->size, sum_of_squares(job->gradient, p), job->clip.norm);
+        if (job->clip.global_norm < NO_LIMIT) squares += sum_of_squares(job->gradient, p);
+    }
+    for (int i = 0; i < job->n_parameters; i++) {
+        const bp_parameter *p = job->layout + i;
+        real *g = (real *)job->gradient + p->offset;
+        scale_to_norm(g, p->size, squares, job->clip.global_norm);
+        apply(job, p, 0, g, p->size);
+    }
+}
+
+/* What holds of weights after every step. */
+static void limit_norms(const bp_job *job) {
+    for (int i = 0; i < job->n_parameters; i++) limit_columns(job->parameters, job->layout + i);
+}

@@ -1,0 +1,181 @@
+"""Regularizers and clipping: what keeps weights and gradients small."""
+
+import math
+from collections.abc import Mapping
+
+from .data import check_number
+from .description import Description
+from .ops.regularization import Clip, Restraint
+
+
+class Regularizer(Description):
+    """One kind of restraint on a parameter."""
+
+    __slots__ = ()
+    formula = source = ""
+
+    @property
+    def restraint(self):
+        """The Restraint that the engine applies."""
+        raise NotImplementedError
+
+
+class L1(Regularizer):
+    """Adds rate * sum |w| to the training loss, so that weights become zero.   Source: Tibshirani 1996."""
+
+    __slots__ = ("rate",)
+    formula, source = "E + rate sum |w|", "Tibshirani 1996"
+
+    def __init__(self, rate):
+        self._set(rate=check_number(rate, "L1: rate", 0))
+
+    @property
+    def restraint(self):
+        return Restraint(l1=self.rate)
+
+
+class L2(Regularizer):
+    """Adds rate/2 * sum w^2 to the training loss, so that weights stay small.   Source: Krogh & Hertz 1992, eq. 1."""
+
+    __slots__ = ("rate",)
+    formula, source = "E + rate/2 sum w^2", "Krogh & Hertz 1992, eq. 1"
+
+    def __init__(self, rate):
+        self._set(rate=check_number(rate, "L2: rate", 0))
+
+    @property
+    def restraint(self):
+        return Restraint(l2=self.rate)
+
+
+class WeightDecay(Regularizer):
+    """w <- w - learning_rate rate w at every step, apart from loss and gradient, with any optimizer.
+
+    Source: Loshchilov & Hutter 2019, eq. 1 and algorithms 1, 2.
+    """
+
+    __slots__ = ("rate",)
+    formula, source = "w - lr rate w, then the step", "Loshchilov & Hutter 2019, eq. 1"
+
+    def __init__(self, rate):
+        self._set(rate=check_number(rate, "WeightDecay: rate", 0))
+
+    @property
+    def restraint(self):
+        return Restraint(decay=self.rate)
+
+
+class MaxNorm(Regularizer):
+    """After every step scales the weights of each unit, W[:, j], to a norm of at most limit.
+
+    Source: Srebro & Shraibman 2005; Srivastava et al. 2014, 5.1.
+    """
+
+    __slots__ = ("limit",)
+    formula, source = "W_j min(1, limit / |W_j|)", "Srivastava et al. 2014, 5.1"
+
+    def __init__(self, limit):
+        self._set(limit=_positive("MaxNorm", limit))
+
+    @property
+    def restraint(self):
+        return Restraint(max_norm=self.limit)
+
+
+class ClipValue(Description):
+    """Brings every number of the gradient into [-limit, limit].   Source: Mikolov 2012, 3.2.2."""
+
+    __slots__ = ("limit",)
+    formula, source = "min(max(g, -limit), limit)", "Mikolov 2012, 3.2.2"
+
+    def __init__(self, limit):
+        self._set(limit=_positive("ClipValue", limit))
+
+    @property
+    def clip(self):
+        """The Clip that the engine applies."""
+        return Clip(value=self.limit)
+
+
+class ClipNorm(Description):
+    """Scales the gradient of each parameter array to a norm of at most limit.   Source: Pascanu et al. 2013, alg. 1."""
+
+    __slots__ = ("limit",)
+    formula, source = "g min(1, limit / |g|), g of one array", "Pascanu et al. 2013, alg. 1"
+
+    def __init__(self, limit):
+        self._set(limit=_positive("ClipNorm", limit))
+
+    @property
+    def clip(self):
+        """The Clip that the engine applies."""
+        return Clip(norm=self.limit)
+
+
+class ClipGlobalNorm(Description):
+    """Scales the whole gradient to a norm of at most limit; its direction stays.   Source: Pascanu et al. 2013, alg. 1."""
+
+    __slots__ = ("limit",)
+    formula, source = "g min(1, limit / |g|), g of all arrays", "Pascanu et al. 2013, alg. 1"
+
+    def __init__(self, limit):
+        self._set(limit=_positive("ClipGlobalNorm", limit))
+
+    @property
+    def clip(self):
+        """The Clip that the engine applies."""
+        return Clip(global_norm=self.limit)
+
+
+REGULARIZERS = {kind.__name__: kind for kind in (L1, L2, WeightDecay, MaxNorm)}
+CLIPS = {kind.__name__: kind for kind in (ClipValue, ClipNorm, ClipGlobalNorm)}
+
+
+def check_regularizer(given):
+    """-> a tuple of Regularizers, or a dict of them by parameter; what is not one is refused."""
+    if isinstance(given, Mapping):
+        return {name: check_regularizer(several) for name, several in given.items()}
+    several = (given,) if isinstance(given, Regularizer) else given or ()
+    if not isinstance(several, (tuple, list)) or not all(isinstance(one, Regularizer) for one in several):
+        raise TypeError(
+            "regularizer must be such as L2(1e-4), a list of them, or a dict from names of parameters to them; "
+            f"got {given!r}"
+        )
+    return tuple(several)
+
+
+def check_clip(given):
+    """-> the Clip of a ClipValue, ClipNorm or ClipGlobalNorm, or of None."""
+    if given is None:
+        return Clip()
+    if not isinstance(given, tuple(CLIPS.values())):
+        raise TypeError(f"clip must be one of {', '.join(CLIPS)}, such as ClipGlobalNorm(1.0), got {given!r}")
+    return given.clip
+
+
+def restraints(regularizer, shapes):
+    """-> dict, name of a parameter -> Restraint, for parameters of these shapes.
+
+    A regularizer by itself is for all weights, not for biases.
+    """
+    if not isinstance(regularizer, dict):
+        regularizer = {name: regularizer for name, shape in shapes.items() if len(shape) > 1}
+    found = {}
+    for name, several in regularizer.items():
+        if name not in shapes:
+            raise ValueError(f"regularizer names a parameter {name!r}; the network has: {', '.join(shapes)}")
+        parts = [one.restraint for one in several]
+        if not parts:
+            continue
+        l1, l2, decay, max_norm = zip(*parts)
+        found[name] = Restraint(sum(l1), sum(l2), sum(decay), min(max_norm))
+        if found[name].max_norm < math.inf and len(shapes[name]) == 1:
+            raise ValueError(f"MaxNorm is for the weights of units, but {name!r} is a bias: give it to a weight")
+    return found
+
+
+def _positive(owner, limit):
+    limit = check_number(limit, f"{owner}: limit", 0)
+    if limit == 0:
+        raise ValueError(f"{owner}: limit must be above 0, got 0: nothing would be learned")
+    return limit
