@@ -4,7 +4,7 @@
 class Description:
     """Immutable, equal by value, printed as it is written.
 
-    A subclass lists its fields in ``__slots__`` in the order of its constructor and sets them with ``_set``.
+    A class lists its fields in ``__slots__``, in the order of its constructor, and sets them with ``_set``.
     """
 
     __slots__ = ()
@@ -20,13 +20,14 @@ class Description:
         raise AttributeError(f"{type(self).__name__} cannot be changed")
 
     def _fields(self):
-        return tuple(getattr(self, name) for name in self.__slots__)
+        return {name: getattr(self, name) for kind in reversed(type(self).__mro__)
+                for name in kind.__dict__.get("__slots__", ())}
 
     def __eq__(self, other):
         return type(self) is type(other) and self._fields() == other._fields()
 
     def __hash__(self):
-        return hash((type(self).__name__, self._fields()))
+        return hash((type(self).__name__, tuple(self._fields().values())))
 
     def __repr__(self):
         from inspect import Parameter, signature
@@ -46,7 +47,7 @@ class Description:
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def __getstate__(self):
-        return dict(zip(self.__slots__, self._fields()))
+        return self._fields()
 
     def __setstate__(self, state):
         self._set(**state)

@@ -20,45 +20,45 @@ class Regularizer(Description):
         raise NotImplementedError
 
 
-class L1(Regularizer):
-    """Adds rate * sum |w| to the training loss, so that weights become zero.   Source: Tibshirani 1996."""
+class Shrinkage(Regularizer):
+    """A pull towards zero, in proportion to its rate."""
 
     __slots__ = ("rate",)
-    formula, source = "E + rate sum |w|", "Tibshirani 1996"
 
     def __init__(self, rate):
-        self._set(rate=check_number(rate, "L1: rate", 0))
+        self._set(rate=check_number(rate, f"{type(self).__name__}: rate", 0))
+
+
+class L1(Shrinkage):
+    """Adds rate * sum |w| to the training loss, so that weights become zero.   Source: Tibshirani 1996."""
+
+    __slots__ = ()
+    formula, source = "E + rate sum |w|", "Tibshirani 1996"
 
     @property
     def restraint(self):
         return Restraint(l1=self.rate)
 
 
-class L2(Regularizer):
+class L2(Shrinkage):
     """Adds rate/2 * sum w^2 to the training loss, so that weights stay small.   Source: Krogh & Hertz 1992, eq. 1."""
 
-    __slots__ = ("rate",)
+    __slots__ = ()
     formula, source = "E + rate/2 sum w^2", "Krogh & Hertz 1992, eq. 1"
-
-    def __init__(self, rate):
-        self._set(rate=check_number(rate, "L2: rate", 0))
 
     @property
     def restraint(self):
         return Restraint(l2=self.rate)
 
 
-class WeightDecay(Regularizer):
+class WeightDecay(Shrinkage):
     """w <- w - learning_rate rate w at every step, apart from loss and gradient, with any optimizer.
 
     Source: Loshchilov & Hutter 2019, eq. 1 and algorithms 1, 2.
     """
 
-    __slots__ = ("rate",)
+    __slots__ = ()
     formula, source = "w - lr rate w, then the step", "Loshchilov & Hutter 2019, eq. 1"
-
-    def __init__(self, rate):
-        self._set(rate=check_number(rate, "WeightDecay: rate", 0))
 
     @property
     def restraint(self):
@@ -75,55 +75,61 @@ class MaxNorm(Regularizer):
     formula, source = "W_j min(1, limit / |W_j|)", "Srivastava et al. 2014, 5.1"
 
     def __init__(self, limit):
-        self._set(limit=_positive("MaxNorm", limit))
+        self._set(limit=_limit(self, limit))
 
     @property
     def restraint(self):
         return Restraint(max_norm=self.limit)
 
 
-class ClipValue(Description):
-    """Brings every number of the gradient into [-limit, limit].   Source: Mikolov 2012, 3.2.2."""
+class Clipping(Description):
+    """One way to bound the gradient of a step."""
 
     __slots__ = ("limit",)
-    formula, source = "min(max(g, -limit), limit)", "Mikolov 2012, 3.2.2"
+    formula = source = ""
 
     def __init__(self, limit):
-        self._set(limit=_positive("ClipValue", limit))
+        self._set(limit=_limit(self, limit))
 
     @property
     def clip(self):
         """The Clip that the engine applies."""
+        raise NotImplementedError
+
+
+class ClipValue(Clipping):
+    """Brings every number of the gradient into [-limit, limit].   Source: Mikolov 2012, 3.2.2."""
+
+    __slots__ = ()
+    formula, source = "min(max(g, -limit), limit)", "Mikolov 2012, 3.2.2"
+
+    @property
+    def clip(self):
         return Clip(value=self.limit)
 
 
-class ClipNorm(Description):
+class ClipNorm(Clipping):
     """Scales the gradient of each parameter array to a norm of at most limit.   Source: Pascanu et al. 2013, alg. 1."""
 
-    __slots__ = ("limit",)
+    __slots__ = ()
     formula, source = "g min(1, limit / |g|), g of one array", "Pascanu et al. 2013, alg. 1"
-
-    def __init__(self, limit):
-        self._set(limit=_positive("ClipNorm", limit))
 
     @property
     def clip(self):
-        """The Clip that the engine applies."""
         return Clip(norm=self.limit)
 
 
-class ClipGlobalNorm(Description):
-    """Scales the whole gradient to a norm of at most limit; its direction stays.   Source: Pascanu et al. 2013, alg. 1."""
+class ClipGlobalNorm(Clipping):
+    """Scales the whole gradient to a norm of at most limit and keeps its direction.
 
-    __slots__ = ("limit",)
+    Source: Pascanu et al. 2013, algorithm 1.
+    """
+
+    __slots__ = ()
     formula, source = "g min(1, limit / |g|), g of all arrays", "Pascanu et al. 2013, alg. 1"
-
-    def __init__(self, limit):
-        self._set(limit=_positive("ClipGlobalNorm", limit))
 
     @property
     def clip(self):
-        """The Clip that the engine applies."""
         return Clip(global_norm=self.limit)
 
 
@@ -148,7 +154,7 @@ def check_clip(given):
     """-> the Clip of a ClipValue, ClipNorm or ClipGlobalNorm, or of None."""
     if given is None:
         return Clip()
-    if not isinstance(given, tuple(CLIPS.values())):
+    if not isinstance(given, Clipping):
         raise TypeError(f"clip must be one of {', '.join(CLIPS)}, such as ClipGlobalNorm(1.0), got {given!r}")
     return given.clip
 
@@ -174,8 +180,8 @@ def restraints(regularizer, shapes):
     return found
 
 
-def _positive(owner, limit):
-    limit = check_number(limit, f"{owner}: limit", 0)
+def _limit(owner, limit):
+    limit = check_number(limit, f"{type(owner).__name__}: limit", 0)
     if limit == 0:
-        raise ValueError(f"{owner}: limit must be above 0, got 0: nothing would be learned")
+        raise ValueError(f"{type(owner).__name__}: limit must be above 0, got 0: nothing would be learned")
     return limit

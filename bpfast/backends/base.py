@@ -121,7 +121,8 @@ class Plan:
         """Train on the batches of ``order`` (n,) from row ``begin`` on; -> the row to go on from.
 
         Row i of ``coefficients`` (steps, 1 + k) belongs to the i-th step since ``workspace.start()``: its learning
-        rate, which decay follows, and the k scalars of the update's rule.  Returns at the end, after about ``seconds``, or when a loss is not finite (``workspace.diverged``).
+        rate, which decay follows, and the k scalars of the update's rule.  Returns at the end, after about
+        ``seconds``, or when a loss is not finite (``workspace.diverged``).
         """
         raise NotImplementedError
 
