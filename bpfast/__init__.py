@@ -7,10 +7,13 @@ from .history import History
 from .initializers import Glorot, He
 from .layers import Dense, Residual
 from .network import Network
+from .ops import ACTIVATIONS, LOSSES
 from .optimizers import SGD, Adam
 from .trainer import DivergenceError, Trainer
 
 __all__ = [
+    "ACTIVATIONS",
+    "LOSSES",
     "SGD",
     "Adam",
     "Dense",
