@@ -7,13 +7,16 @@ from .history import History
 from .initializers import Glorot, He
 from .layers import Dense, Residual
 from .network import Network
+from .ops import ACTIVATIONS, LOSSES
 from .optimizers import SGD, Adam
 from .regularizers import L1, L2, ClipGlobalNorm, ClipNorm, ClipValue, MaxNorm, WeightDecay
 from .trainer import DivergenceError, Trainer
 
 __all__ = [
+    "ACTIVATIONS",
     "L1",
     "L2",
+    "LOSSES",
     "SGD",
     "Adam",
     "ClipGlobalNorm",

@@ -1,7 +1,9 @@
 """What comes in from outside is checked here, before any work: inputs, targets, weights, settings."""
 
 import math
+from collections.abc import Callable
 from numbers import Complex, Integral, Real
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,14 +32,39 @@ def check_data(X, y, sample_weight, loss, program, dtype, name=""):
     if loss.labels:
         y = check_labels(y, program.n_out, f"{name}y")
     else:
-        y = check_targets(y, program.n_out, dtype, f"{name}y")
+        y = check_targets(y, program.n_out, dtype, f"{name}y", loss.targets)
     if len(y) != len(X):
         raise ValueError(f"{name}X has {len(X)} rows, but {name}y has {len(y)}; they must be the same")
     return Data(X, y, check_weight(sample_weight, len(X), f"{name}sample_weight"))
 
 
-def check_targets(y, n_out, dtype=np.float64, name="y"):
-    """-> y (n, n_out) of numbers; (n,) is taken as one column."""
+UNIQUE = "classes, {y} = numpy.unique({y}, return_inverse=True)"
+
+
+class Kind(NamedTuple):
+    """What targets may be, where they are something else, and what to write instead."""
+
+    expected: str
+    outside: Callable
+    of_strings: str | None = None
+    others: tuple = ()  # numbers often given for these, and
+    of_others: str | None = None  # what makes them these
+
+
+KINDS = {
+    "reals": Kind("numbers", lambda y: np.zeros(y.shape, bool)),
+    "unit": Kind("numbers in [0, 1]", lambda y: (y < 0) | (y > 1), UNIQUE, (-1, 1), "({y} + 1) / 2"),
+    "nonnegative": Kind("numbers of at least 0", lambda y: y < 0),
+    "signs": Kind("-1 or +1", lambda y: (y != -1) & (y != 1), UNIQUE + "; {y} = 2 * {y} - 1", (0, 1), "2.0 * {y} - 1"),
+}
+
+
+def check_targets(y, n_out, dtype=np.float64, name="y", kind="reals"):
+    """-> y (n, n_out) of numbers of this kind (see ``ops.table.Loss``); (n,) is taken as one column."""
+    kind = KINDS[kind]
+    if kind.of_strings:
+        y = _array(y, name)
+        _refuse_strings(y, name, f"targets must be {kind.expected}", kind.of_strings)
     y = check_numbers(y, name)
     if y.ndim == 1:
         y = y[:, None]
@@ -45,18 +72,19 @@ def check_targets(y, n_out, dtype=np.float64, name="y"):
         expected = f"(n_samples, {n_out})" + (" or (n_samples,)" if n_out == 1 else "")
         raise ValueError(f"{name} must have shape {expected} for a network with {n_out} outputs, got {y.shape}")
     _check_finite(y, name, dtype)
+    outside = kind.outside(y)
+    if outside.any():
+        row, column = np.argwhere(outside)[0]
+        where = f"row {row}, output {column}," if n_out > 1 else f"row {row}"
+        cure = f"; use {kind.of_others.format(y=name)}" if kind.others and np.isin(y, kind.others).all() else ""
+        raise ValueError(f"{name} must hold {kind.expected} for this loss; {where} is {y[row, column].item()!r}{cure}")
     return y
 
 
 def check_labels(y, n_out, name="y"):
     """-> (n,) int64 labels 0 <= y < n_out, from labels (n,) or one-hot rows (n, n_out)."""
     y = _array(y, name)
-    if y.dtype.kind in "USO" and not _is_numeric_object(y):
-        held = "None" if any(value is None for value in y.flat) else "strings"
-        raise ValueError(
-            f"{name} holds {held}; class labels must be integers 0 .. {n_out - 1}: "
-            f"classes, {name} = numpy.unique({name}, return_inverse=True)"
-        )
+    _refuse_strings(y, name, f"class labels must be integers 0 .. {n_out - 1}", UNIQUE)
     y = check_numbers(y, name)
     if y.ndim == 2 and y.shape[1] == n_out and n_out > 1:
         if not (((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()):
@@ -192,8 +220,12 @@ def check_numbers(values, name):
     return array
 
 
-def _is_numeric_object(array):
-    return array.dtype.kind == "O" and not any(isinstance(value, (str, bytes)) or value is None for value in array.flat)
+def _refuse_strings(array, name, expected, cure):
+    """Strings and None are no targets; say what to write instead."""
+    kind = array.dtype.kind
+    if kind in "US" or (kind == "O" and any(isinstance(value, (str, bytes)) or value is None for value in array.flat)):
+        held = "None" if any(value is None for value in array.flat) else "strings"
+        raise ValueError(f"{name} holds {held}; {expected}: {cure.format(y=name)}")
 
 
 def _check_finite(array, name, dtype=np.float64):

@@ -29,8 +29,8 @@ class Dense(Layer):
     units : int
         The number of outputs.
     activation : str or op
-        A name of ``bpfast.ops.ACTIVATIONS``, or one with hyperparameters:
-        ``bpfast.ops.ACTIVATIONS["leaky_relu"](slope=0.1)``.
+        A name of ``bpfast.ACTIVATIONS``, or one with hyperparameters:
+        ``bpfast.ACTIVATIONS["leaky_relu"](slope=0.1)``.
     initializer : str or Initializer
         "glorot", "he", or "auto": the one that suits the activation.  Biases begin at zero.
     name : str, optional

@@ -32,7 +32,9 @@ class Trainer:
     network : Network
         Its parameters are read when a call begins and written when it ends.
     loss : str or op
-        A name of ``bpfast.ops.LOSSES``; averaged over the batch.
+        A name of ``bpfast.LOSSES``, or one with hyperparameters: ``bpfast.LOSSES["huber"](delta=2.0)``;
+        averaged over the batch.  It must suit the activation of the last layer; pairs that belong together, such
+        as "softmax" and "cross_entropy", are computed in one stable pass.
     optimizer : str or Optimizer
         "adam", "sgd", or an object such as ``Adam(1e-3)``.
     batch_size : int
@@ -76,7 +78,8 @@ class Trainer:
         ----------
         X : array (n, n_in)
         y : array
-            Class labels (n,) or one-hot rows (n, n_out) for cross_entropy, else numbers (n, n_out) or (n,).
+            Class labels (n,) or one-hot rows (n, n_out) for cross_entropy, else numbers (n, n_out) or (n,):
+            in [0, 1] for binary_cross_entropy, not negative for poisson, -1 or +1 for hinge.
         epochs : int
         validation : (X, y) or (X, y, sample_weight), optional
             Evaluated after every epoch: "val_loss", and "val_accuracy" for labels.
@@ -312,12 +315,19 @@ class Alone:
 
 def _check_pair(network, loss):
     """Refuse an output activation and a loss that do not belong together, naming the pair that was meant."""
-    last = network.layers[-1].output_activation
-    if loss.fuses and last.name != loss.fuses:
+    layer = network.layers[-1]
+    last, units = layer.output_activation, getattr(layer, "units", "n_out")
+    if not loss.accepts(last):
+        activation, whole = loss.pair
+        belongs, other = activation, "take loss 'squared_error'"
+        if loss.fuses:
+            belongs, other = "linear", f"in Dense({units}, 'linear') with {loss.name!r}, which reads logits"
         raise ValueError(
-            f"loss {loss.name!r} belongs to the output activation {loss.fuses!r}, "
-            f"but the last layer's is {last.name!r}: end the network with Dense(n_classes, {loss.fuses!r}), "
-            "or take loss 'squared_error'"
+            f"loss {loss.name!r} belongs to the output activation {belongs!r}, but the last layer's is {last.name!r}: "
+            f"end the network in Dense({units}, {activation!r}) with loss {whole!r}, or {other}"
         )
-    if last.name == "softmax" and network.layers[-1].units == 1:
-        raise ValueError("a softmax over one output is always 1, so it cannot learn: use two, Dense(2, 'softmax')")
+    if units == 1 and (loss.labels or last.name == "softmax"):
+        raise ValueError(
+            "a softmax over one output is always 1, so it cannot learn: use two, Dense(2, 'softmax') with "
+            "'cross_entropy', or one probability, Dense(1, 'sigmoid') with 'binary_cross_entropy'"
+        )

@@ -53,8 +53,10 @@ class Texts:
         return self._run(op, op.adjoint, dy, x, y)
 
     def loss(self, op, y, t, mean):
-        values = op.value(y, t, *op.values).astype(np.float64)
-        return values, (op.gradient(y, t, *op.values) * mean[:, None]).astype(self._dtype)
+        compiled = self._plan.compiled_loss(op)
+        with np.errstate(all="ignore"):
+            values = compiled.per_row(y, t).astype(np.float64)
+            return values, (compiled.delta(y, t) * mean[:, None]).astype(self._dtype)
 
     def update(self, op, g, w, slots, coefficients):
         rule = self._plan.compiled(op, op.rule)

@@ -21,6 +21,29 @@ def small_rows(rng):
     return X, (X[:, 0] + X[:, 1] ** 2 > 0.7).astype(int)
 
 
+def outputs_for(loss, numbers):
+    """Outputs that a loss may read, from normal numbers: all of them, or some within its domain and at its ends."""
+    if loss.domain == (0, 1):
+        with np.errstate(over="ignore"):
+            return 1 / (1 + np.exp(-numbers))
+    if loss.domain == (0, np.inf):
+        return np.maximum(numbers, 0)
+    if loss.name == "exponential_poisson":
+        return np.minimum(numbers, 50)  # rates that a float32 holds
+    return numbers
+
+
+def targets_for(loss, labels, numbers):
+    """Targets of the kind that a loss takes, from labels (n,) and normal numbers (n, n_out)."""
+    return {
+        "labels": labels,
+        "reals": numbers,
+        "unit": np.clip(numbers + numbers.dtype.type(0.5), 0, 1),  # zeros, ones and numbers between
+        "nonnegative": np.floor(2 * numbers**2),
+        "signs": np.where(numbers > 0, 1, -1).astype(numbers.dtype),
+    }[loss.targets]
+
+
 def small_trainer(backend="numpy", *, dtype="float64", **settings):
     """A Trainer of a network that takes its number of inputs from the first data."""
     net = bp.Network([bp.Dense(12, "tanh"), bp.Dense(2, "softmax")], dtype=dtype, seed=1)

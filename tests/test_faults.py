@@ -20,7 +20,7 @@ from checks import (
     check_update,
 )
 from engines import DTYPES, NATIVE_LEVELS, Texts, kernels_of
-from samples import ROOT, copy_of_the_sources, python
+from samples import ROOT, copy_of_the_sources, outputs_for, python, targets_for
 
 import bpfast as bp
 from bpfast.ops import ACTIVATIONS, LOSSES, UPDATES
@@ -29,9 +29,7 @@ from bpfast.ops.activations import normal_cdf
 
 def faulty(op, **parts):
     """The row with other parts."""
-    other = op()
-    other.__dict__.update(parts)
-    return other
+    return op.with_parts(**parts)
 
 
 def caught():
@@ -40,7 +38,7 @@ def caught():
 
 SIGMOID, TANH, GELU, SOFTMAX = (ACTIVATIONS[name] for name in ("sigmoid", "tanh", "gelu", "softmax"))
 LEAKY, RELU = ACTIVATIONS["leaky_relu"], ACTIVATIONS["relu"]
-SQUARED, ENTROPY, ADAM, SGD = LOSSES["squared_error"], LOSSES["cross_entropy"], UPDATES["adam"], UPDATES["sgd"]
+SQUARED, ADAM, SGD = LOSSES["squared_error"], UPDATES["adam"], UPDATES["sgd"]
 
 FAULTY_ACTIVATIONS = {
     "a sign": faulty(SIGMOID, adjoint=lambda dy, x, y: -dy * y * (1 - y)),
@@ -95,25 +93,43 @@ def test_a_wrong_keeps_is_found(op, keeps, rng):
         check_keeps(Texts("numpy", "float64"), faulty(op, keeps=keeps), dy, x)
 
 
+HUBER, QUANTILE, BINARY, HINGE = (LOSSES[name] for name in ("huber", "quantile", "binary_cross_entropy", "hinge"))
+LOGITS = LOSSES["softmax_cross_entropy"](smoothing=0.2)
+
 FAULTY_LOSSES = {
     "a sign": faulty(SQUARED, gradient=lambda y, t: t - y),
     "a factor": faulty(SQUARED, gradient=lambda y, t: 2 * (y - t)),
-    "a missing term": faulty(ENTROPY, gradient=lambda z, t: SOFTMAX.forward(z)),
+    "a missing term": faulty(LOGITS, gradient=lambda z, t, smoothing: SOFTMAX.forward(z)),
     "swapped arguments": faulty(SQUARED, gradient=lambda y, t: SQUARED.gradient(t, y)),
-    "a mean over the outputs": faulty(SQUARED, value=lambda y, t: 0.5 * ((y - t) ** 2).mean(axis=-1)),
+    "another reduction of the values": faulty(SQUARED, per_row=lambda y, t: SQUARED.value(y, t).mean(axis=-1)),
+    "another reduction of the gradient": faulty(HUBER, delta=lambda y, t: HUBER.gradient(y, t, *HUBER.values)),
+    "a forgotten hyperparameter": faulty(QUANTILE, gradient=lambda y, t, q: QUANTILE.gradient(y, t, 0.4)),
+    "another value": faulty(HUBER, value=lambda y, t, delta: np.where(np.abs(y - t) > delta, delta * (np.abs(y - t)),
+                                                                      0.5 * (y - t) ** 2) + 0.1 * y),
+    "a lost term of two": faulty(BINARY, gradient=lambda y, t: -t / y),
+    "a wrong side": faulty(HINGE, gradient=lambda y, t: np.where(t * y < 1, 0, -t)),
+    "smoothing of the target alone": faulty(LOGITS, gradient=lambda z, t, smoothing: LOGITS.gradient(z, t, 0.0)
+                                            + smoothing * np.eye(z.shape[1])[t]),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTY_LOSSES)
 def test_a_faulty_loss_is_found(fault, rng):
     op, y = FAULTY_LOSSES[fault], rng.normal(size=(20, 6))
-    t = rng.integers(6, size=20) if op.labels else rng.normal(size=y.shape)
-    check_loss_derivative(LOSSES[op.name], y, t, rng)
+    y, t = outputs_for(op, y), targets_for(op, rng.integers(6, size=20), rng.normal(size=y.shape))
+    check_loss_derivative(LOSSES[op.name](**op.hyper), y, t, rng)
     with caught():
         check_loss_derivative(op, y, t, rng)
     for level in NATIVE_LEVELS:
         with caught():
             check_loss(kernels_of(("native", level), "float64"), op, y, t, np.ones(20))
+
+
+def test_a_forgotten_kink_is_found(rng):
+    y = t = np.zeros((3, 2))
+    check_loss_derivative(QUANTILE, y, t, rng)
+    with caught():
+        check_loss_derivative(faulty(QUANTILE, kinks=None), y, t, rng)
 
 
 FAULTY_UPDATES = {
@@ -187,8 +203,12 @@ C_FAULTS = {  # what: file, its text, the fault, a test that must fail
                     r"test_ops.py::test_every_row_is_compiled\[v3"),
     "a missing sum": ("ops/softmax.h", "y[j] * (dy[j] - s)", "y[j] * dy[j]",
                       r"test_ops.py::test_adjoint\[native-v3-float32-1.0-softmax\]"),
-    "another sign": ("ops/losses.h", "(y - t), y - t)", "(y - t), t - y)",
+    "another sign": ("ops/losses.h", "((y - t) * (y - t)),           y - t)", "((y - t) * (y - t)),           t - y)",
                      r"test_ops.py::test_loss\[native-v3-float64-1.0-squared_error\]"),
+    "a sum for a mean": ("ops/losses.h", "MEAN(hinge,", "SUM(hinge,",
+                         r"test_ops.py::test_loss\[native-v3-float64-1.0-hinge\]"),
+    "a lost logarithm": ("backends/native/mathf.h", "bp_log(u) + (x - (u - 1)) / u", "bp_log(u)",
+                         r"test_ops.py::test_small_losses\[native-v3-float64\]"),
     "a coefficient": ("ops/updates.h", "c3 * (g * g)", "c2 * (g * g)",
                       r"test_ops.py::test_update\[native-v3-float64-adam"),
     "a sum over two paths": ("ops/dense.h", "it->adds_dx[0] ? dx + first : ZEROS, it->adds_dx[0] ? in->ld : 0",

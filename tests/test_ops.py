@@ -9,6 +9,7 @@ from checks import (
     c_names,
     check_adjoint,
     check_algorithm_1,
+    check_close,
     check_derivative,
     check_forward,
     check_gradient_descent,
@@ -19,6 +20,7 @@ from checks import (
     check_update,
 )
 from engines import DTYPES, ENGINES, NATIVE_LEVELS, kernels_of, name_of
+from samples import outputs_for, targets_for
 
 from bpfast.ops import ACTIVATIONS, LOSSES, UPDATES
 
@@ -37,7 +39,7 @@ def of(*ops):
 
 
 every_activation = of(*ACTIVATIONS.values(), *OTHERS)
-every_loss = of(*LOSSES.values())
+every_loss = of(*LOSSES.values(), *(op(**{name: 0.3 for name in op.hyper}) for op in LOSSES.values() if op.hyper))
 every_update = of(*UPDATES.values())
 
 
@@ -55,10 +57,10 @@ def inputs(op, rng, dtype, scale=1.0):
         yield (scale * rng.normal(size=shape)).astype(dtype)
 
 
-def targets(op, rng, y):
-    """Random targets for outputs y: labels, or numbers."""
-    n, n_out = y.shape
-    return rng.integers(n_out, size=n) if op.labels else rng.normal(size=y.shape).astype(y.dtype)
+def outputs_and_targets(op, rng, shape, dtype, scale=1.0):
+    """-> y, t: random outputs that a loss may read, and targets."""
+    y = outputs_for(op, (scale * rng.normal(size=shape)).astype(dtype))
+    return y, targets_for(op, rng.integers(shape[1], size=shape[0]), rng.normal(size=shape).astype(dtype))
 
 
 # -- activations ------------------------------------------------------------------------------------------
@@ -149,33 +151,103 @@ def test_known_softmax():
 @every_loss
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_loss(kernels, op, rng, scale):
-    """Also for outputs or logits of +-1e4."""
+    """Also for outputs or logits of +-1e4, and probabilities and rates of 0 and 1."""
     kernels, dtype = kernels
-    for n, n_out in SHAPES[1:]:
-        y = (scale * rng.normal(size=(n, n_out))).astype(dtype)
-        check_loss(kernels, op, y, targets(op, rng, y), rng.uniform(0.1, 2, n))
+    for shape in SHAPES[1:]:
+        y, t = outputs_and_targets(op, rng, shape, dtype, scale)
+        check_loss(kernels, op, y, t, rng.uniform(0.1, 2, len(y)))
 
 
 @every_loss
 def test_loss_of_nan(kernels, op, rng):
     """NaN in, NaN out, in its own row alone."""
     kernels, dtype = kernels
-    y = rng.normal(size=(6, 19)).astype(dtype)
+    y, t = outputs_and_targets(op, rng, (6, 19), dtype)
     y[1, 0] = y[4, 18] = np.nan
-    check_loss(kernels, op, y, targets(op, rng, y), np.ones(6))
+    check_loss(kernels, op, y, t, np.ones(6))
+    values, dy = kernels.loss(op, y, t, np.ones(6))
+    np.testing.assert_array_equal(np.isnan(values), [False, True, False, False, True, False])
+    assert np.isnan(dy[1, 0]) and np.isnan(dy[4, 18]) and np.isfinite(dy[[0, 2, 3, 5]]).all()
 
 
 @every_loss
 def test_loss_derivative(op, rng):
-    y = rng.normal(size=(50, 7))
-    check_loss_derivative(op, y, targets(op, rng, y), rng)
+    for scale in (0.1, 1, 4):
+        check_loss_derivative(op, *outputs_and_targets(op, rng, (50, 7), float, scale), rng)
 
 
-def test_known_losses():
-    squared, entropy = LOSSES["squared_error"], LOSSES["cross_entropy"]
-    np.testing.assert_allclose(squared.value(np.array([[1.0, 2.0]]), np.array([[0.0, 4.0]])), [2.5])
-    np.testing.assert_allclose(entropy.value(np.log([[1.0, 2.0, 5.0]]), np.array([1])), [np.log(4)])
-    np.testing.assert_allclose(entropy.value(np.array([[1e4, -1e4]]), np.array([1])), [2e4])
+LOG_0 = 12 * math.log(10) + 1  # what -log 0 counts as
+KNOWN_LOSSES = [  # name, hyperparameters, outputs of a row, targets, its loss
+    ("squared_error", {}, [1, 2], [0, 4], 2.5),
+    ("mean_squared_error", {}, [1, 2], [0, 4], 2.5),
+    ("mean_squared_error", {}, [1, 2, 3, 5], [0, 4, 3, 5], 1.25),
+    ("mean_absolute_error", {}, [1, 2], [0, 4], 1.5),
+    ("huber", {}, [3, 0.5], [0, 0], (2.5 + 0.125) / 2),
+    ("huber", {"delta": 2}, [-3, 0.5], [0, 0], (4 + 0.125) / 2),
+    ("quantile", {}, [1, 5], [3, 4], 0.75),
+    ("quantile", {"q": 0.9}, [1, 5], [3, 4], (1.8 + 0.1) / 2),
+    ("log_cosh", {}, [1, 0], [0, 0], 0.4337808304830271 / 2),
+    ("log_cosh", {}, [-1e4], [1e4], 2e4 - math.log(2)),
+    ("log_cosh", {}, [1e300], [0], 1e300),
+    ("binary_cross_entropy", {}, [0.25, 0.25], [1, 0], -(math.log(0.25) + math.log(0.75)) / 2),
+    ("binary_cross_entropy", {}, [0, 1], [0, 1], 0),
+    ("binary_cross_entropy", {}, [0, 1], [1, 0], LOG_0),
+    ("sigmoid_binary_cross_entropy", {}, [0, math.log(3)], [0.7, 1], (math.log(2) + math.log(4 / 3)) / 2),
+    ("sigmoid_binary_cross_entropy", {}, [1e4, -1e4], [1, 0], 0),
+    ("sigmoid_binary_cross_entropy", {}, [-1e4, 1e4], [1, 0], 1e4),
+    ("poisson", {}, [2, 5], [3, 0], (2 - 3 * math.log(2) + 5) / 2),
+    ("poisson", {}, [0], [2], 2 * LOG_0),
+    ("exponential_poisson", {}, [math.log(2), -1e4], [3, 1], (2 - 3 * math.log(2) + 1e4) / 2),
+    ("hinge", {}, [0.3, -2, 5], [1, 1, 1], (0.7 + 3) / 3),
+    ("hinge", {}, [0.3, -2, 5], [-1, -1, -1], (1.3 + 6) / 3),
+    ("cross_entropy", {}, [1 / 8, 2 / 8, 5 / 8], 1, math.log(4)),
+    ("cross_entropy", {"smoothing": 0.5}, [1 / 8, 7 / 8], 0, (3 * math.log(8) + math.log(8 / 7)) / 4),
+    ("cross_entropy", {}, [1, 0], 1, LOG_0),
+    ("softmax_cross_entropy", {}, np.log([1, 2, 5]), 1, math.log(4)),
+    ("softmax_cross_entropy", {"smoothing": 0.5}, np.log([1, 7]), 0, (3 * math.log(8) + math.log(8 / 7)) / 4),
+    ("softmax_cross_entropy", {}, [1e4, -1e4], 1, 2e4),
+]
+
+
+@pytest.mark.parametrize("name, hyper, y, t, loss", KNOWN_LOSSES)
+def test_known_losses(name, hyper, y, t, loss):
+    (found,) = LOSSES[name](**hyper).per_row(np.array([y], float), np.array([t]))
+    assert found == pytest.approx(loss, rel=1e-14, abs=1e-15)
+
+
+def test_small_losses(kernels):
+    """The loss of a row that is nearly right has as many correct digits as any other."""
+    kernels, dtype = kernels
+    z = np.linspace(5, 80, 40).astype(dtype)[:, None]
+    values, _ = kernels.loss(LOSSES["sigmoid_binary_cross_entropy"], z, np.ones_like(z), np.ones(40))
+    check_close(values.astype(dtype), np.log1p(np.exp(-z[:, 0].astype(float))))
+
+
+def test_every_loss_is_known():
+    assert {name for name, *_ in KNOWN_LOSSES} == set(LOSSES)
+
+
+@of(*(op for op in LOSSES.values() if op.fuses))
+def test_a_fused_row_is_its_pair(op, rng):
+    """A row that fuses an activation and a loss is the one after the other; the hyperparameters are the same."""
+    activation, loss = op.fuses
+    loss = LOSSES[loss](**{name: 0.3 for name in op.hyper})
+    assert (op.hyper, op.bounds, op.targets, op.reduction) == (
+        LOSSES[loss.name].hyper, loss.bounds, loss.targets, loss.reduction)
+    z, t = outputs_and_targets(op, rng, (40, 5), float)
+    activate = ACTIVATIONS[activation].forward if activation in ACTIVATIONS else np.exp
+    np.testing.assert_allclose(op(**loss.hyper).per_row(z, t), loss.per_row(activate(z), t), rtol=1e-13)
+
+
+def test_losses_that_are_others():
+    """Special cases, each of rows with texts of their own."""
+    rng = np.random.default_rng(3)
+    y, t = rng.normal(size=(2, 30, 5))
+    squared, median = LOSSES["squared_error"].per_row(y, t), LOSSES["mean_absolute_error"].per_row(y, t)
+    np.testing.assert_allclose(LOSSES["mean_squared_error"].per_row(y, t), 2 * squared / 5, rtol=1e-14)
+    np.testing.assert_allclose(LOSSES["quantile"].per_row(y, t), median / 2, rtol=1e-14)
+    np.testing.assert_allclose(LOSSES["huber"](delta=1e3).per_row(y, t), squared / 5, rtol=1e-14)
+    np.testing.assert_allclose(LOSSES["huber"](delta=1e-9).per_row(y, t), 1e-9 * median, rtol=1e-6)
 
 
 # -- updates ------------------------------------------------------------------------------------------------
@@ -258,3 +330,17 @@ def test_hyperparameters():
     for wrong in (math.nan, math.inf, "0.1", True, None):
         with pytest.raises(ValueError, match="slope must be a finite number"):
             leaky(slope=wrong)
+
+
+@pytest.mark.parametrize("op, inside, outside, interval", [
+    (LOSSES["huber"], (1e-9, 1e9), (0, -1), r"\(0, inf\)"),
+    (LOSSES["quantile"], (0.01, 0.99), (0, 1, -0.5), r"\(0, 1\)"),
+    (LOSSES["cross_entropy"], (0, 0.999), (1, -0.1), r"\[0, 1\)"),
+])
+def test_bounds_of_hyperparameters(op, inside, outside, interval):
+    (name,) = op.hyper
+    for value in inside:
+        assert op(**{name: value}).values == (value,)
+    for value in outside:
+        with pytest.raises(ValueError, match=f"{op.name}: {name} must lie in {interval}, got {value}"):
+            op(**{name: value})

@@ -13,6 +13,7 @@ from .common import DTYPES, SEED, native, need
 
 SHAPE = (25, 800)
 BACKENDS = ["native", "numba", "numpy"]
+REALS = (-np.inf, np.inf)
 
 
 class Row:
@@ -83,7 +84,10 @@ class Loss(Row):
     def arrays(self, op):
         batch, n_out = SHAPE
         t = np.arange(batch) % n_out if op.labels else self.normal()
-        return self.normal(), t, np.full(batch, 1 / batch)
+        y = self.normal()
+        if op.domain != REALS:  # probabilities and rates
+            y = 1 / (1 + np.exp(-y))
+        return y, t, np.full(batch, 1 / batch)
 
     def native(self, op, kernels):
         arrays = self.arrays(op)
@@ -91,8 +95,8 @@ class Loss(Row):
 
     def text(self, op, compiled):
         y, t, mean = self.arrays(op)
-        value, gradient, scale = compiled(op.value), compiled(op.gradient), mean[:, None].astype(self.dtype)
-        return lambda: (value(y, t, *op.values), gradient(y, t, *op.values) * scale)
+        loss, scale = op.with_parts(value=compiled(op.value), gradient=compiled(op.gradient)), mean[:, None].astype(y.dtype)
+        return lambda: (loss.per_row(y, t), loss.delta(y, t) * scale)
 
     def time_loss(self, name, backend, dtype):
         self.run()

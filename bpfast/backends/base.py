@@ -20,7 +20,7 @@ from ..ops.table import ACTIVATIONS, Activation, Loss, Update
 class Instruction(NamedTuple):
     """One step of a program: ``output = op(inputs, parameters)``; values are numbers, parameters are names."""
 
-    op: str  # "dense" | "rowwise" | "add"
+    op: str  # "dense" | "rowwise" (an activation alone) | "add"
     inputs: tuple
     output: int
     parameters: tuple = ()
@@ -51,12 +51,18 @@ class Program(NamedTuple):
     def last_activation(self):
         return self.instructions[-1].activation
 
-    def without_last_activation(self):
-        """The program that ends in the logits which a fused loss reads."""
+    def with_activation_apart(self):
+        """The same program with its last activation an instruction of its own, which reads the logits."""
         *head, last = self.instructions
         if last.op == "rowwise":
-            return self._replace(instructions=tuple(head))
-        return self._replace(instructions=(*head, last._replace(activation=ACTIVATIONS["linear"])))
+            return self
+        logits, output = last._replace(activation=ACTIVATIONS["linear"]), len(self.widths)
+        apart = last._replace(op="rowwise", inputs=(last.output,), output=output, parameters=())
+        return self._replace(widths=(*self.widths, self.n_out), instructions=(*head, logits, apart))
+
+    def without_last(self):
+        """The program up to its last instruction."""
+        return self._replace(instructions=self.instructions[:-1])
 
 
 class Data(NamedTuple):
@@ -75,11 +81,12 @@ class Plan:
 
     def __init__(self, program: Program, dtype, loss: Loss | None, update: Update | None, batch_size: int,
                  restraints: Mapping, clip: Clip):
-        self.program, self.dtype, self.loss = program, np.dtype(dtype), loss
-        self.update, self.batch_size = update, batch_size
+        self.dtype, self.update, self.batch_size = np.dtype(dtype), update, batch_size
         self.restraints, self.clip = restraints, clip
-        fused = loss is not None and loss.fuses is not None and loss.fuses == program.last_activation.name
-        self.trained = program.without_last_activation() if fused else program  # what the loss reads
+        fused = loss.fused_with(program.last_activation) if loss else None
+        self.loss = fused or loss  # the row that is run, on the outputs of ``trained``
+        self.program = program.with_activation_apart() if fused else program
+        self.trained = self.program.without_last() if fused else program
         self._free = []
 
     @contextmanager

@@ -8,7 +8,7 @@ The text of a row runs on arrays in the NumPy backend and on scalars inside a Nu
 Row for row the twin of activations.h.
 """
 
-from math import pi, sqrt
+from math import inf, pi, sqrt
 
 from numpy import exp, tanh, where
 
@@ -27,7 +27,7 @@ fill(ACTIVATIONS, (
     Activation("relu", {},
                lambda x: where(x < 0, 0, x),
                lambda dy, x, y: where(y > 0, dy, y * 0),
-               "y", (0,), "max(x, 0)", "Nair & Hinton 2010", initializer="he"),
+               "y", (0,), "max(x, 0)", "Nair & Hinton 2010", initializer="he", range=(0, inf)),
     Activation("leaky_relu", {"slope": 0.01},
                lambda x, slope: where(x < 0, slope * x, x),
                lambda dy, x, y, slope: where(x >= 0, dy, where(x < 0, slope * dy, x)),  # NaN stays NaN
@@ -35,15 +35,16 @@ fill(ACTIVATIONS, (
     Activation("sigmoid", {},
                lambda x: 1 / (1 + exp(-x)),
                lambda dy, x, y: dy * (y * (1 - y)),
-               "y", (), "1 / (1 + exp(-x))", "Rumelhart, Hinton & Williams 1986"),
+               "y", (), "1 / (1 + exp(-x))", "Rumelhart, Hinton & Williams 1986", range=(0, 1)),
     Activation("tanh", {},
                lambda x: tanh(x),
                lambda dy, x, y: dy * (1 - y * y),
-               "y", (), "tanh(x)", "LeCun 1989"),
+               "y", (), "tanh(x)", "LeCun 1989", range=(-1, 1)),
     Activation("gelu", {},
                lambda x: x * normal_cdf(x),
                lambda dy, x, y: dy * (normal_cdf(x) + x * (INV_SQRT_2PI * exp(-0.5 * x * x))),
-               "x", (), "x * Phi(x), Phi the normal distribution function", "Hendrycks & Gimpel 2016", initializer="he"),
+               "x", (), "x * Phi(x), Phi the normal distribution function", "Hendrycks & Gimpel 2016", initializer="he",
+               range=(-0.17, inf)),
     Activation("softmax", {}, softmax, softmax_adjoint,
-               "y", (), "exp(x_i) / sum_j exp(x_j) over a row", "Bridle 1990", rowwise=True),
+               "y", (), "exp(x_i) / sum_j exp(x_j) over a row", "Bridle 1990", rowwise=True, range=(0, 1)),
 ))

@@ -45,10 +45,35 @@ static void softmax_adjoint(void *DX, const void *DY, const void *X, const void 
     }
 }
 
-/* values = log sum_j exp(z_j) - z_t;  dz = mean * (softmax(z) - onehot(t)). */
-static void cross_entropy(double *values, void *DZ, const void *Z, const void *T, const double *mean, ptrdiff_t rows,
+/* sum z_j over n numbers, of which no padding is read. */
+static real row_sum(const real *z, ptrdiff_t n) {
+    ptrdiff_t whole = n / BP_LANES * BP_LANES;
+    real sum = lane_sum(z, whole);
+    for (ptrdiff_t j = whole; j < n; j++) sum += z[j];
+    return sum;
+}
+
+/* q = (1 - smoothing) onehot(t) + smoothing / n.  values = -sum_j q_j log y_j;  dy = -mean * q / y. */
+static void cross_entropy(double *values, void *DY, const void *Y, const void *T, const double *mean, ptrdiff_t rows,
                           ptrdiff_t n, ptrdiff_t ld, const double *hyper) {
-    (void)hyper;
+    const real at_t = (real)(1 - hyper[0]), everywhere = (real)(hyper[0] / (double)n);
+    const ptrdiff_t padded = round_up(n, BP_LANES);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        const real *y = (const real *)Y + r * ld, share = (real)mean[r];
+        real *dy = (real *)DY + r * ld;
+        ptrdiff_t t = ((const int64_t *)T)[r];
+        INDEPENDENT for (ptrdiff_t j = 0; j < padded; j++) dy[j] = log_least(y[j]);
+        values[r] = -(everywhere * row_sum(dy, n) + at_t * dy[t]);
+        INDEPENDENT for (ptrdiff_t j = 0; j < n; j++) dy[j] = -share * everywhere / at_least(y[j]);
+        dy[t] -= share * at_t / at_least(y[t]);
+        for (ptrdiff_t j = n; j < padded; j++) dy[j] = 0;
+    }
+}
+
+/* The same of y = softmax(z):  values = log sum_j exp(z_j) - sum_j q_j z_j;  dz = mean * (softmax(z) - q). */
+static void softmax_cross_entropy(double *values, void *DZ, const void *Z, const void *T, const double *mean,
+                                  ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const double *hyper) {
+    const real smoothing = (real)hyper[0], at_t = (real)(1 - hyper[0]), everywhere = (real)(hyper[0] / (double)n);
     enum { CHUNK = 64 }; /* rows whose logarithms are taken together */
     for (ptrdiff_t begin = 0; begin < rows; begin += CHUNK) {
         ptrdiff_t end = smaller(begin + CHUNK, rows);
@@ -58,8 +83,9 @@ static void cross_entropy(double *values, void *DZ, const void *Z, const void *T
             real *dz = (real *)DZ + r * ld, share = (real)mean[r];
             ptrdiff_t t = ((const int64_t *)T)[r];
             real m = row_max(z, n), target = z[t], sum = shifted_exp(dz, z, m, n);
-            for (ptrdiff_t j = 0; j < n; j++) dz[j] = dz[j] / sum * share;
-            dz[t] -= share;
+            if (smoothing > 0) target = FMA(smoothing, row_sum(z, n) / (real)n, at_t * target);
+            for (ptrdiff_t j = 0; j < n; j++) dz[j] = dz[j] / sum * share - everywhere * share;
+            dz[t] -= at_t * share;
             sums[r - begin] = sum;
             shifts[r - begin] = m - target;
         }

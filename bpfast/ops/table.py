@@ -13,8 +13,9 @@ class Op:
 
     table: dict = {}
 
-    def __init__(self, name, hyper, formula, source, **parts):
+    def __init__(self, name, hyper, formula, source, bounds=(), **parts):
         self.name, self.hyper, self.formula, self.source = name, dict(hyper), formula, source
+        self.bounds = dict(bounds)  # hyperparameter -> the interval that it must lie in, such as "[0, 1)"
         self.__dict__.update(parts)
 
     def __call__(self, **hyper):
@@ -25,8 +26,14 @@ class Op:
         for key, value in hyper.items():
             if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
                 raise ValueError(f"{self.name}: {key} must be a finite number, got {value!r}")
+            if key in self.bounds and not _within(value, self.bounds[key]):
+                raise ValueError(f"{self.name}: {key} must lie in {self.bounds[key]}, got {value!r}")
+        return self.with_parts(hyper={**self.hyper, **{k: float(v) for k, v in hyper.items()}})
+
+    def with_parts(self, **parts):
+        """The same row with other parts, such as its functions as a backend compiles them."""
         other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__, hyper={**self.hyper, **{k: float(v) for k, v in hyper.items()}})
+        other.__dict__.update(self.__dict__, **parts)
         return other
 
     @property
@@ -68,11 +75,17 @@ def _restore(cls, name, hyper):
     return cls.get(name)(**hyper)
 
 
+def _within(number, interval):
+    """Whether a number lies in an interval such as "[0, 1)"."""
+    low, high = map(float, interval[1:-1].split(","))
+    return (low < number < high) or (number == low and interval[0] == "[") or (number == high and interval[-1] == "]")
+
+
 class Activation(Op):
     """y = forward(x, *hyper) and dx = adjoint(dy, x, y, *hyper).
 
     ``keeps`` names what the adjoint reads ("x", "y" or "xy"), ``kinks`` the points without a derivative,
-    ``initializer`` the draw of weights that suits it.
+    ``range`` the interval (low, high) that y lies in, ``initializer`` the draw of weights that suits it.
     A ``rowwise`` activation maps whole rows (batch, n); the others each element.
     """
 
@@ -80,23 +93,67 @@ class Activation(Op):
     table_name = "ACTIVATIONS"
 
     def __init__(self, name, hyper, forward, adjoint, keeps, kinks, formula, source, rowwise=False,
-                 initializer="glorot"):
+                 initializer="glorot", range=(-math.inf, math.inf)):
         super().__init__(name, hyper, formula, source, forward=forward, adjoint=adjoint, keeps=keeps,
-                         kinks=kinks, rowwise=rowwise, initializer=initializer)
+                         kinks=kinks, rowwise=rowwise, initializer=initializer, range=range)
 
 
 class Loss(Op):
-    """value(y, t, *hyper) per row, averaged over the batch, and its gradient with respect to y.
+    """value(y, t, *hyper) of one output, its derivative gradient(y, t, *hyper), and how the outputs of a row are reduced.
 
-    A loss that ``fuses`` with an output activation reads that activation's input (the logits) as y.
-    ``labels``: the targets are class labels (batch,), otherwise numbers (batch, n_out).
+    ``reduction``: "sum" or "mean" over the outputs; None makes a rowwise loss, whose value (batch,) and gradient
+    (batch, n_out) are functions of whole rows.  Over the batch, losses are averaged.
+    ``targets``: what t holds: "labels" (batch,), or for each output a number: "reals", "unit" (0 <= t <= 1),
+    "nonnegative" or "signs" (-1 or +1).
+    ``domain``: the closed interval (low, high) in which y must lie; ``distribution``: and the outputs of a row sum to 1.
+    ``fuses``: the (activation, loss) that this row computes in one pass; it reads the activation's input (logits) as y.
+    ``kinks(y, t, *hyper)`` is 0 where the value is not smooth; None: it is smooth everywhere.
     """
 
     table: dict = {}
     table_name = "LOSSES"
 
-    def __init__(self, name, hyper, value, gradient, fuses, labels, formula, source):
-        super().__init__(name, hyper, formula, source, value=value, gradient=gradient, fuses=fuses, labels=labels)
+    def __init__(self, name, hyper, value, gradient, targets, formula, source, reduction=None,
+                 domain=(-math.inf, math.inf), distribution=False, fuses=None, kinks=None, bounds=()):
+        super().__init__(name, hyper, formula, source, bounds, value=value, gradient=gradient, targets=targets,
+                         reduction=reduction, domain=domain, distribution=distribution, fuses=fuses, kinks=kinks)
+
+    @property
+    def labels(self):
+        """Whether the targets are class labels."""
+        return self.targets == "labels"
+
+    @property
+    def rowwise(self):
+        """Whether value and gradient are functions of whole rows."""
+        return self.reduction is None
+
+    @property
+    def pair(self):
+        """The (activation, loss) that belong together and are fused, where this loss is one of them or None."""
+        fused = [row for row in self.table.values() if row.fuses]
+        return next((row.fuses for row in fused if self.name in (row.name, row.fuses[1])), None)
+
+    def per_row(self, y, t):
+        """-> (batch,), the loss of every row."""
+        value = self.value(y, t, *self.values)
+        return value if self.rowwise else getattr(value, self.reduction)(axis=-1)
+
+    def delta(self, y, t):
+        """-> (batch, n_out), the derivative of each row's loss with respect to its outputs."""
+        gradient = self.gradient(y, t, *self.values)
+        return gradient / y.shape[-1] if self.reduction == "mean" else gradient
+
+    def accepts(self, activation):
+        """Whether the outputs of this activation may be this loss's y."""
+        if self.fuses:
+            return activation.name == "linear"
+        inside = self.domain[0] <= activation.range[0] and activation.range[1] <= self.domain[1]
+        return inside and (activation.rowwise or not self.distribution)
+
+    def fused_with(self, activation):
+        """The row that computes this loss and the activation before it in one pass, or None."""
+        return next((row(**self.hyper) for row in self.table.values() if row.fuses == (activation.name, self.name)), None)
 
 
 class Update(Op):

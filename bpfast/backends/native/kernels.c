@@ -21,6 +21,11 @@
 
 #define INV_SQRT_2PI ((real)0.398942280401432677939946)
 
+/* The twins of special.py for losses: max(x, LEAST), and log x with its tangent below LEAST. */
+#define LEAST ((real)1e-12)
+INLINE real at_least(real x) { return x < LEAST ? LEAST : x; }
+INLINE real log_least(real x) { return bp_log(at_least(x)) + (x < LEAST ? x / LEAST - 1 : 0); }
+
 #include "../../ops/softmax.h"
 
 /* -- activations: rows into loops, then into the table ------------------------------------------ */
@@ -73,34 +78,47 @@ static const bp_activation activations[] = {
 
 /* -- losses ------------------------------------------------------------------------------------- */
 
-#define ROW(name, value, gradient)                                                                                \
+/* `over`: what the sum over the outputs and each output's share are divided by.  Values are added in index order. */
+#define LOSS(name, value, gradient, over)                                                                         \
     static void name(double *values, void *DY, const void *Y, const void *T, const double *mean, ptrdiff_t rows,  \
                      ptrdiff_t n, ptrdiff_t ld, const double *hyper) {                                            \
         HYPER                                                                                                     \
+        enum { CHUNK = 256 }; /* values computed together, before they are added up one by one */                 \
+        real chunk[CHUNK];                                                                                        \
         for (ptrdiff_t r = 0; r < rows; r++) {                                                                    \
-            const real *y_ = (const real *)Y + r * ld, *t_ = (const real *)T + r * ld, share = (real)mean[r];     \
+            const real *y_ = (const real *)Y + r * ld, *t_ = (const real *)T + r * ld,                            \
+                       share = (real)(mean[r] / (double)(over));                                                  \
             real *dy_ = (real *)DY + r * ld;                                                                      \
             double sum = 0;                                                                                       \
-            for (ptrdiff_t j = 0; j < n; j++) {                                                                   \
-                const real y = y_[j], t = t_[j];                                                                  \
-                sum += (double)(value);                                                                           \
-                dy_[j] = share * (gradient);                                                                      \
+            for (ptrdiff_t begin = 0; begin < n; begin += CHUNK) {                                                \
+                ptrdiff_t end = smaller(begin + CHUNK, n);                                                        \
+                INDEPENDENT for (ptrdiff_t j = begin; j < end; j++) {                                             \
+                    const real y = y_[j], t = t_[j];                                                              \
+                    chunk[j - begin] = value;                                                                     \
+                    dy_[j] = share * (gradient);                                                                  \
+                }                                                                                                 \
+                for (ptrdiff_t j = begin; j < end; j++) sum += (double)chunk[j - begin];                          \
             }                                                                                                     \
             for (ptrdiff_t j = n; j < smaller(round_up(n, BP_LANES), ld); j++) dy_[j] = 0;                        \
-            values[r] = sum;                                                                                      \
+            values[r] = sum / (double)(over);                                                                     \
         }                                                                                                         \
     }
+#define SUM(name, value, gradient) LOSS(name, value, gradient, 1)
+#define MEAN(name, value, gradient) LOSS(name, value, gradient, n)
 #define ROWWISE(name)
 #include "../../ops/losses.h"
-#undef ROW
+#undef SUM
+#undef MEAN
 #undef ROWWISE
 
-#define ROW(name, value, gradient) {#name, name},
+#define SUM(name, value, gradient) {#name, name},
+#define MEAN(name, value, gradient) {#name, name},
 #define ROWWISE(name) {#name, name},
 static const bp_loss losses[] = {
 #include "../../ops/losses.h"
     {0}};
-#undef ROW
+#undef SUM
+#undef MEAN
 #undef ROWWISE
 
 /* -- updates ------------------------------------------------------------------------------------ */

@@ -78,6 +78,8 @@ static inline real bp_real(bp_word b) { real x; memcpy(&x, &b, sizeof x); return
 
 static inline real bp_sqrt(real x) { return BUILTIN(sqrt)(x); }
 
+static inline real bp_abs(real x) { return BUILTIN(fabs)(x); }
+
 /* exp x = 2^(k-1) * 2 exp(r), x = k ln 2 + r, |r| <= ln 2 / 2, with ln 2 in two parts (Cody & Waite
    1980). Adding `shift` rounds x / ln 2 to k and leaves k - 1 + bias in the low bits of t, which a
    shift makes into 2^(k-1). Not 2^k: that overflows at k = 128 (1024), where exp x need not. */
@@ -115,6 +117,13 @@ static inline real bp_log(real x)
     real f = m - 1, s = f / (m + 1), z = s * s;
     real y = FMA(-s, FMA(-z, HORNER(LOG_SERIES, z), f), FMA(k, LN2_LO, f));
     return FMA(k, LN2_HI, y);
+}
+
+/* log(1 + x), x >= 0: log u, u = 1 + x rounded, and what the rounding lost, to first order (Kahan). */
+static inline real bp_log1p(real x)
+{
+    real u = 1 + x;
+    return bp_log(u) + (x - (u - 1)) / u;
 }
 
 /* tanh x = x + x z P(z), z = x*x, near 0; else 1 - 2 / (exp 2|x| + 1), where nothing cancels. */

@@ -6,7 +6,8 @@ from types import FunctionType
 
 import numba
 
-from ...ops.table import Activation, Update
+from ...ops.special import LEAST
+from ...ops.table import Update
 from ..numpy import Plan as NumpyPlan
 
 
@@ -15,7 +16,7 @@ def runs(op):
 
 
 def _elementwise(op):
-    return isinstance(op, Update) or (isinstance(op, Activation) and not op.rowwise)
+    return isinstance(op, Update) or not op.rowwise
 
 
 @numba.njit
@@ -30,11 +31,20 @@ def _normal_cdf(x):
     return 0.5 * math.erfc(-x * math.sqrt(0.5))
 
 
+@numba.njit
+def _log_least(x):
+    if x < LEAST:
+        return math.log(LEAST) + (x / LEAST - 1)
+    return math.log(x)
+
+
+ON_SCALARS = {"where": _where, "normal_cdf": _normal_cdf, "log_least": _log_least}
+
+
 @cache
 def _loop(function, output=None):
     """A row's text as a ufunc; ``output`` picks one of the values where the text returns several."""
-    on_scalars = {**function.__globals__, "where": _where, "normal_cdf": _normal_cdf}
-    element = FunctionType(function.__code__, on_scalars)
+    element = FunctionType(function.__code__, {**function.__globals__, **ON_SCALARS})
     if output is not None:
         arguments = ", ".join(function.__code__.co_varnames[: function.__code__.co_argcount])
         scope = {"rule": numba.njit(element)}
@@ -44,7 +54,7 @@ def _loop(function, output=None):
 
 
 class Plan(NumpyPlan):
-    """The reference with every elementwise row compiled; rowwise rows and losses run as their texts stand."""
+    """The reference with every elementwise row compiled; rowwise rows run as their texts stand."""
 
     def compiled(self, op, function):
         if not _elementwise(op):

@@ -25,11 +25,16 @@ class Plan(base.Plan):
         activations = {i.activation for i in (*self.program.instructions, *self.trained.instructions)}
         self._forward = {op: self.compiled(op, op.forward) for op in activations}
         self._adjoint = {op: self.compiled(op, op.adjoint) for op in activations}
+        self._loss = self.loss and self.compiled_loss(self.loss)
         self._rule = self.compiled(self.update, self.update.rule) if self.update else None
 
     def compiled(self, op, function):
         """A function of arrays from the text of a row: here the text itself."""
         return function
+
+    def compiled_loss(self, loss):
+        """A loss with its two functions compiled."""
+        return loss.with_parts(**{part: self.compiled(loss, getattr(loss, part)) for part in ("value", "gradient")})
 
     def new_workspace(self):
         return base.Workspace()
@@ -86,7 +91,7 @@ class Plan(base.Plan):
         losses, outputs = [], []
         for x, t in zip(self._blocks(data.X), self._blocks(data.y, not self.loss.labels)):
             values = self.activations(parameters, x)[1]
-            losses.append(self.loss.value(values[self.trained.output], t, *self.loss.values))
+            losses.append(self._loss.per_row(values[self.trained.output], t))
             outputs.append(values[self.program.output])
         return np.concatenate(losses).astype(np.float64), np.concatenate(outputs)
 
@@ -102,9 +107,9 @@ class Plan(base.Plan):
         x, targets = data.X.astype(self.dtype), self._targets(data.y)
         before, values = self.activations(state.parameters, x, self.trained)
         y = values[self.trained.output]
-        row_losses = self.loss.value(y, targets, *self.loss.values).astype(np.float64)
+        row_losses = self._loss.per_row(y, targets).astype(np.float64)
         mean = weight / weight.sum()
-        delta = self.loss.gradient(y, targets, *self.loss.values) * mean[:, None].astype(self.dtype)
+        delta = self._loss.delta(y, targets) * mean[:, None].astype(self.dtype)
         state.gradient = self._backward(state.parameters, before, values, self._same_dtype(delta))
         for name, (l1, l2, _, _) in self.restraints.items():
             state.gradient[name] = add_penalty(state.gradient[name], state.parameters[name], l1, l2)
