@@ -3,16 +3,18 @@
 from typing import NamedTuple
 
 import numpy as np
+from samples import targets_for
 
 import bpfast as bp
-from bpfast.ops import ACTIVATIONS
+from bpfast.ops import ACTIVATIONS, LOSSES
+from bpfast.ops.table import Loss
 
 
 class Case(NamedTuple):
     """A network with its loss; ``weighted``: rows have weights, and those of the second batch are all zero."""
 
     layers: list
-    loss: str
+    loss: str | Loss
     n_in: int = 5
     weighted: bool = False
 
@@ -41,6 +43,22 @@ CASES = {
     "residual-softmax": Case([R(D(5, "softmax")), D(17, "softmax")], "cross_entropy"),
     "weighted": Case([D(6, "tanh"), D(10, "softmax")], "cross_entropy", weighted=True),
     "weighted-1": Case([D(6, "gelu"), D(1)], "squared_error", weighted=True),
+    "mean_squared_error-17": Case([D(6, "tanh"), D(17)], "mean_squared_error"),
+    "mean_absolute_error-sigmoid": Case([D(6, "tanh"), D(3, "sigmoid")], "mean_absolute_error"),
+    "huber-3": Case([D(6, "tanh"), D(3)], "huber"),
+    "huber-tanh": Case([D(6, "sigmoid"), D(17, "tanh")], LOSSES["huber"](delta=0.4), weighted=True),
+    "quantile-1": Case([D(6, "tanh"), D(1)], LOSSES["quantile"](q=0.9)),
+    "log_cosh-3": Case([D(6, "gelu"), D(3)], "log_cosh"),
+    "binary-1": Case([D(6, "relu"), D(1, "sigmoid")], "binary_cross_entropy"),
+    "binary-17": Case([D(6, "tanh"), D(17, "sigmoid")], "binary_cross_entropy", weighted=True),
+    "binary-softmax": Case([D(6, "tanh"), D(4, "softmax")], "binary_cross_entropy"),
+    "binary-residual": Case([D(3, "tanh"), R(D(6, "tanh"), D(3))], "sigmoid_binary_cross_entropy"),
+    "poisson-sigmoid": Case([D(6, "tanh"), D(17, "sigmoid")], "poisson"),
+    "poisson-exponential": Case([D(6, "tanh"), D(3)], "exponential_poisson", weighted=True),
+    "hinge-1": Case([D(6, "tanh"), D(1)], "hinge"),
+    "hinge-tanh": Case([D(6, "tanh"), D(17, "tanh")], "hinge"),
+    "smoothing-10": Case([D(6, "tanh"), D(10, "softmax")], LOSSES["cross_entropy"](smoothing=0.1), weighted=True),
+    "smoothing-logits": Case([D(6, "tanh"), D(3)], LOSSES["softmax_cross_entropy"](smoothing=0.3)),
 }
 
 
@@ -55,7 +73,7 @@ def starting_point(case, seed=0):
     }
     X = rng.normal(size=(N_ROWS, case.n_in)).astype("f4")
     labels, numbers = rng.integers(n_out, size=N_ROWS), rng.normal(size=(N_ROWS, n_out)).astype("f4")
-    y = labels if case.loss == "cross_entropy" else numbers
+    y = targets_for(Loss.get(case.loss), labels, numbers)
     if not case.weighted:
         return X, y, None, parameters
     weight = rng.integers(1, 5, N_ROWS).astype(float)

@@ -181,7 +181,20 @@ def test_a_program_is_a_list_of_instructions(net):
 def test_a_fused_loss_reads_the_logits(net):
     plan = net.plan("numpy", LOSSES["cross_entropy"], None, 1)
     assert plan.trained.instructions == net.program.instructions[:-1]
+    assert plan.program == net.program and plan.loss == LOSSES["softmax_cross_entropy"]
+    smoothed = net.plan("numpy", LOSSES["cross_entropy"](smoothing=0.1), None, 1)
+    assert smoothed.loss == LOSSES["softmax_cross_entropy"](smoothing=0.1)
     assert net.plan("numpy", LOSSES["squared_error"], None, 1).trained == net.program
+
+
+def test_a_fused_activation_stands_apart():
+    """So that evaluation has both the logits and the outputs."""
+    net = bp.Network([bp.Dense(3, "tanh"), bp.Dense(2, "sigmoid")], input_shape=4)
+    plan = net.plan("numpy", LOSSES["binary_cross_entropy"], None, 1)
+    assert [(i.op, i.inputs, i.output, i.activation.name) for i in plan.program.instructions] == [
+        ("dense", (0,), 1, "tanh"), ("dense", (1,), 2, "linear"), ("rowwise", (2,), 3, "sigmoid")]  # fmt: skip
+    assert plan.program.widths == (4, 3, 2, 2) and plan.trained.output == 2 and plan.program.output == 3
+    assert plan.loss == LOSSES["sigmoid_binary_cross_entropy"]
 
 
 # -- choosing -----------------------------------------------------------------------------------------------

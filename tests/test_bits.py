@@ -6,10 +6,11 @@ import pickle
 import numpy as np
 import pytest
 from checks import digest
-from engines import SAME_BITS
+from engines import SAME_BITS, kernels_of
+from samples import outputs_for, targets_for
 
 import bpfast as bp
-from bpfast.ops import ACTIVATIONS
+from bpfast.ops import ACTIVATIONS, LOSSES
 
 N_OUT = (1, 10, 17, 1000)
 OPTIMIZERS = {"sgd": bp.SGD(0.01), "adam": bp.Adam(0.01)}
@@ -57,6 +58,20 @@ def test_levels_agree(monkeypatch, rng, activation, n_out, dtype):
         digests[level] = found
     first, second = digests.values()
     assert first == second
+
+
+@needs_two_levels
+@pytest.mark.parametrize("loss", LOSSES)
+def test_levels_agree_on_losses(rng, loss, dtype):
+    """Values and deltas, for rows shorter and longer than what a kernel looks at together."""
+    op = LOSSES[loss](**{name: 0.3 for name in LOSSES[loss].hyper})
+    for n, n_out in ((1, 1), (700, 1), (70, 10), (9, 17), (3, 600), (2, 2000)):
+        y = outputs_for(op, 3 * rng.normal(size=(n, n_out)).astype(dtype))
+        t = targets_for(op, rng.integers(n_out, size=n), rng.normal(size=y.shape).astype(dtype))
+        mean = rng.uniform(0.1, 1, n)
+        first, second = (kernels_of(("native", level), dtype).loss(op, y, t, mean) for level in SAME_BITS)
+        np.testing.assert_array_equal(first[0], second[0])
+        np.testing.assert_array_equal(first[1], second[1])
 
 
 @needs_two_levels

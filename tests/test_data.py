@@ -35,6 +35,15 @@ def numbers_trainer(backend, dtype="float32"):
     return bp.Trainer(net, loss="squared_error", batch_size=8, seed=2, backend=backend)
 
 
+def kinds_trainer(backend, loss):
+    """A loss with the output activation that suits it."""
+    net = bp.Network([bp.Dense(7, "tanh"), bp.Dense(N_OUT, OUTPUTS[loss])], seed=1)
+    return bp.Trainer(net, loss=loss, batch_size=8, seed=2, backend=backend)
+
+
+OUTPUTS = {"binary_cross_entropy": "sigmoid", "poisson": "relu", "hinge": "linear"}
+
+
 # -- accepted -----------------------------------------------------------------------------------------------
 
 
@@ -138,6 +147,18 @@ def test_one_hot_is_labels(engine, plain):
         assert labels_trainer(engine).loss_and_gradients(X, np.eye(N_OUT, dtype=dtype)[labels])[0] == expected
     for column in (labels[:, None], labels[:, None].astype(float)):
         assert labels_trainer(engine).loss_and_gradients(X, column)[0] == expected
+
+
+@pytest.mark.parametrize("loss", OUTPUTS)
+def test_kinds_of_targets(engine, plain, loss):
+    """Truth values, integers and numbers of many outputs are the same targets."""
+    X, _, y, _ = plain
+    if loss == "hinge":
+        y = 2 * y - 1
+    expected = kinds_trainer(engine, loss).loss_and_gradients(X, y)[0]
+    for dtype in ("i8", "f4", "O") if loss == "hinge" else ("?", "u1", "i8", "f4", "O"):
+        assert kinds_trainer(engine, loss).loss_and_gradients(X, y.astype(dtype))[0] == expected
+        assert kinds_trainer(engine, loss).evaluate(X, y.astype(dtype))["loss"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_one_column_may_be_flat(engine, plain):
@@ -266,6 +287,23 @@ REFUSED_NUMBERS = {
     "long": (lambda y: np.vstack([y, y]), ValueError, "X has 30 rows, but y has 60"),
     "None": (lambda y: None, (TypeError, ValueError), "y"),
 }
+REFUSED_KINDS = [  # loss, targets, error, message
+    ("binary_cross_entropy", lambda y: 2 * y - 1, ValueError,
+     r"y must hold numbers in \[0, 1\] for this loss; row \d+, output \d, is -1.0; use \(y \+ 1\) / 2"),
+    ("binary_cross_entropy", lambda y: with_entry(y, 1.5, 4, 2), ValueError, "row 4, output 2, is 1.5$"),
+    ("binary_cross_entropy", lambda y: np.where(y > 0, "yes", "no"), ValueError,
+     r"y holds strings; targets must be numbers in \[0, 1\]: classes, y = numpy.unique\(y, return_inverse=True\)$"),
+    ("binary_cross_entropy", lambda y: np.full(y.shape, None), ValueError, "y holds None; targets must be numbers in"),
+    ("poisson", lambda y: with_entry(y, -3, 7, 0), ValueError,
+     "y must hold numbers of at least 0 for this loss; row 7, output 0, is -3.0$"),
+    ("poisson", lambda y: y.astype(str), TypeError, "y must hold numbers"),
+    ("hinge", lambda y: y, ValueError,
+     r"y must hold -1 or \+1 for this loss; row \d+, output \d, is 0.0; use 2.0 \* y - 1"),
+    ("hinge", lambda y: y > 0, ValueError, r"is False; use 2.0 \* y - 1"),
+    ("hinge", lambda y: with_entry(2 * y - 1, 0.5, 2, 1), ValueError, "row 2, output 1, is 0.5$"),
+    ("hinge", lambda y: np.where(y > 0, "yes", "no"), ValueError, r"y = numpy.unique\(.*; y = 2 \* y - 1$"),
+    ("hinge", lambda y: np.full(y.shape, np.nan), ValueError, r"y\[0, 0\] is nan"),
+]
 REFUSED_WEIGHTS = {
     "zero": (lambda w: np.zeros(N), ValueError, "(?=.*weight)(?=.*zero)"),
     "negative": (lambda w: with_entry(w, -2, 5), ValueError, "sample_weight must not be negative; row 5 is -2"),
@@ -314,6 +352,20 @@ def test_refused_targets(plain, kind):
     make, error, message = REFUSED_NUMBERS[kind]
     X, _, y, _ = plain
     check_refused(numbers_trainer("numpy"), X, make(y), None, error, message)
+
+
+@pytest.mark.parametrize("loss, make, error, message", REFUSED_KINDS)
+def test_refused_kinds_of_targets(plain, loss, make, error, message):
+    """A loss takes targets of its kind; the first others are named, and what to write instead."""
+    X, _, y, _ = plain
+    check_refused(kinds_trainer("numpy", loss), X, make(y), None, error, message)
+
+
+def test_one_output_has_no_number(plain):
+    X, _, y, _ = plain
+    trainer = bp.Trainer(bp.Network([bp.Dense(1)]), loss="hinge", backend="numpy")
+    with pytest.raises(ValueError, match=r"row \d+ is 0.0; use"):
+        trainer.fit(X, np.where(np.arange(N) < 5, 1, y[:, 0] * 0))
 
 
 @pytest.mark.parametrize("kind", REFUSED_WEIGHTS)

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checks import check_gradients
+from checks import check_gradients, digest
 from hypothesis import given
 from hypothesis import strategies as st
 from networks import BATCH_SIZE, CASES, EPOCHS, RATES, starting_point
+from samples import targets_for
 
 import bpfast as bp
-from bpfast.ops import ACTIVATIONS
+from bpfast.ops import ACTIVATIONS, LOSSES
+from bpfast.ops.table import Loss
 
 WITNESSES = Path(__file__).parent / "witnesses"
 OPTIMIZERS = {"sgd": bp.SGD(RATES["sgd"]), "adam": bp.Adam(RATES["adam"])}
@@ -98,6 +100,11 @@ def test_every_activation_that_pytorch_has_is_in_a_witness(torch_twin):
     assert within == set(torch_twin.ACTIVATIONS) <= set(ACTIVATIONS)
 
 
+def test_every_loss_is_in_a_witness(torch_twin):
+    within = {Loss.get(case.loss).name for case in CASES.values()}
+    assert within == set(LOSSES) == {*torch_twin.LOSSES, *(loss for _, loss in torch_twin.PAIRS)}
+
+
 def _activations(layers):
     for layer in layers:
         if isinstance(layer, bp.Residual):
@@ -149,6 +156,31 @@ def test_gradient_is_the_derivative(backend, shape, n, weighted, seed):
     check_gradients(backend, numbers, "squared_error", X, rng.normal(size=(n, 3)), weight)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "auto"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_pair(backend, activation, loss):
+    """An output activation and a loss run together, with the right gradient, or are refused and a pair is named."""
+    layers, op, rng = [bp.Dense(4, "tanh"), bp.Dense(3, activation)], LOSSES[loss], np.random.default_rng(7)
+    X, labels, numbers = rng.normal(size=(60, 5)), rng.integers(3, size=60), rng.normal(size=(60, 3))
+    y = targets_for(op, labels, numbers)
+    net = bp.Network(layers, input_shape=5, dtype="float64", seed=3)
+    if not op.accepts(ACTIVATIONS[activation]):
+        one, other = op.pair
+        with pytest.raises(ValueError, match=f"{loss!r} belongs to.*{activation!r}.*{one!r}.*{other!r}"):
+            bp.Trainer(net, loss=loss, backend=backend)
+        return
+    before, values = net.plan("numpy").activations(net.parameters, X)
+    smooth = np.ones(60, bool)
+    for kink in {0, *ACTIVATIONS[activation].kinks}:
+        smooth &= (np.abs(before[2] - kink) > 0.02).all(axis=1)
+    if op.kinks:
+        smooth &= (np.abs(op.kinks(values[2], y, *op.values)) > 0.02).all(axis=1)
+    rows = np.flatnonzero(smooth)[:9]
+    assert len(rows) == 9
+    check_gradients(backend, layers, loss, X[rows], y[rows], rng.uniform(0.1, 3, 9))
+
+
 @given(st.lists(st.integers(1, 4), min_size=3, max_size=12), st.integers(0, 99))
 def test_a_weight_is_a_number_of_rows(weights, seed):
     """An integer weight k does what k copies of the row do, in every backend."""
@@ -184,6 +216,44 @@ def test_huge_logits(engine, dtype, n_out):
     np.testing.assert_array_equal(trainer.predict(X)[0], np.eye(n_out)[0])
     trainer.fit(X, [0, 1], epochs=3)
     assert np.isfinite(net.to_vector()).all()
+
+
+@pytest.mark.parametrize("activation, loss, weighs", [
+    ("sigmoid", "binary_cross_entropy", 0.5), ("linear", "sigmoid_binary_cross_entropy", 0.5),
+    ("linear", "log_cosh", 1), ("linear", "mean_absolute_error", 1), ("linear", "huber", 1)])
+def test_huge_outputs(engine, dtype, activation, loss, weighs):
+    """Outputs or logits of +-1e4, of which one is wrong and one is right: the loss 1e4 of the wrong one is finite."""
+    net = bp.Network([bp.Dense(1, activation)], input_shape=1, dtype=dtype)
+    net.parameters["0.weight"], net.parameters["0.bias"] = np.ones((1, 1)), np.zeros(1)
+    trainer = bp.Trainer(net, loss=loss, backend=engine)
+    X, y = np.array([[1e4], [-1e4]]), [0, 0] if weighs == 0.5 else [0, -1e4]
+    assert trainer.evaluate(X, y)["loss"] == pytest.approx(5e3, rel=1e-4)
+    value, gradients = trainer.loss_and_gradients(X, y)
+    assert value == pytest.approx(5e3, rel=1e-4)
+    np.testing.assert_allclose(gradients["0.bias"], [0.5], rtol=1e-6)
+    assert np.isfinite(trainer.fit(X / 1e4, np.clip(y, 0, 1), epochs=2)["loss"]).all()
+
+
+@pytest.mark.parametrize("activation, loss, fused", [
+    ("softmax", "cross_entropy", "softmax_cross_entropy"),
+    ("sigmoid", "binary_cross_entropy", "sigmoid_binary_cross_entropy")])
+def test_a_pair_is_its_logits(engine, dtype, activation, loss, fused, rng):
+    """A pair trains as its fused row does on linear outputs, bit for bit; only the outputs differ."""
+    X, labels, numbers = rng.normal(size=(40, 5)), rng.integers(3, size=40), rng.normal(size=(40, 3))
+    y = targets_for(LOSSES[loss], labels, numbers)
+
+    def fit(activation, loss):
+        net = bp.Network([bp.Dense(6, "tanh", initializer="he"), bp.Dense(3, activation)], dtype=dtype, seed=1)
+        trainer = bp.Trainer(net, loss=loss, seed=2, batch_size=8, backend=engine)
+        history = trainer.fit(X, y, epochs=3, validation=(X, y))
+        return trainer.predict(X[:5]), trainer.predict(X), [*history["loss"], *history["val_loss"]], digest(net)
+
+    few, outputs, *trained = fit(activation, loss)
+    _, logits, *expected = fit("linear", fused)
+    assert trained == expected
+    np.testing.assert_array_equal(few, outputs[:5])
+    exact = ACTIVATIONS[activation].forward(logits.astype(float))
+    np.testing.assert_allclose(outputs, exact, rtol=1e-5 if dtype == "float32" else 1e-13)
 
 
 def test_large_batches(engine, dtype, rng):

@@ -153,7 +153,7 @@ def test_known_softmax():
 def test_loss(kernels, op, rng, scale):
     """Also for outputs or logits of +-1e4, and probabilities and rates of 0 and 1."""
     kernels, dtype = kernels
-    for shape in SHAPES[1:]:
+    for shape in (*SHAPES[1:], (70, 1), (600, 2)):
         y, t = outputs_and_targets(op, rng, shape, dtype, scale)
         check_loss(kernels, op, y, t, rng.uniform(0.1, 2, len(y)))
 

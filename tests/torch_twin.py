@@ -5,6 +5,7 @@ from networks import BATCH_SIZE, EPOCHS, RATES
 from torch.nn import functional
 
 import bpfast as bp
+from bpfast.ops.table import Loss
 
 torch.set_num_threads(1)  # small networks
 
@@ -33,19 +34,43 @@ def outputs(layers, parameters, x, prefix="", logits=False):
     return x
 
 
+def per_output(function):
+    """A loss of each output, averaged over the outputs of a row."""
+    return lambda y, t, *hyper: function(y, t, *hyper).mean(dim=1)
+
+
+LOSSES = {  # of outputs and targets
+    "squared_error": lambda y, t: 0.5 * ((y - t) ** 2).sum(dim=1),
+    "mean_squared_error": per_output(lambda y, t: functional.mse_loss(y, t, reduction="none")),
+    "mean_absolute_error": per_output(lambda y, t: functional.l1_loss(y, t, reduction="none")),
+    "huber": per_output(lambda y, t, delta: functional.huber_loss(y, t, reduction="none", delta=delta)),
+    "quantile": per_output(lambda y, t, q: torch.maximum(q * (t - y), (q - 1) * (t - y))),
+    "log_cosh": per_output(lambda y, t: torch.log(torch.cosh(y - t))),
+    "binary_cross_entropy": per_output(lambda y, t: functional.binary_cross_entropy(y, t, reduction="none")),
+    "sigmoid_binary_cross_entropy": per_output(
+        lambda y, t: functional.binary_cross_entropy_with_logits(y, t, reduction="none")),
+    "poisson": per_output(
+        lambda y, t: functional.poisson_nll_loss(y, t, log_input=False, eps=0, reduction="none")),
+    "exponential_poisson": per_output(lambda y, t: functional.poisson_nll_loss(y, t, reduction="none")),
+    "hinge": per_output(lambda y, t: torch.relu(1 - t * y)),
+    "softmax_cross_entropy": lambda y, t, smoothing: functional.cross_entropy(
+        y, t, reduction="none", label_smoothing=smoothing),
+}
+PAIRS = {("softmax", "cross_entropy"): "softmax_cross_entropy"}  # which PyTorch computes from logits alone
+
+
 def mean_loss(case, parameters, X, y, weight):
     """The loss, averaged over the rows by their weights."""
-    if case.loss == "cross_entropy":
-        rows = functional.cross_entropy(outputs(case.layers, parameters, X, logits=True), y, reduction="none")
-    else:
-        rows = 0.5 * ((outputs(case.layers, parameters, X) - y) ** 2).sum(dim=1)
+    loss = Loss.get(case.loss)
+    fused = PAIRS.get((case.layers[-1].output_activation.name, loss.name))
+    rows = LOSSES[fused or loss.name](outputs(case.layers, parameters, X, logits=bool(fused)), y, *loss.values)
     return (rows * weight).sum() / weight.sum()
 
 
 def run(case, X, y, weight, parameters):
     """-> name -> array: outputs, loss, gradients, and the loss of every epoch and the parameters after training."""
     X = torch.tensor(X, dtype=torch.float64)
-    y = torch.tensor(y, dtype=torch.int64 if case.loss == "cross_entropy" else torch.float64)
+    y = torch.tensor(y, dtype=torch.int64 if Loss.get(case.loss).labels else torch.float64)
     weight = torch.ones(len(X), dtype=torch.float64) if weight is None else torch.tensor(weight)
 
     def fresh():

@@ -95,7 +95,8 @@ class Loss(Row):
 
     def text(self, op, compiled):
         y, t, mean = self.arrays(op)
-        loss, scale = op.with_parts(value=compiled(op.value), gradient=compiled(op.gradient)), mean[:, None].astype(y.dtype)
+        loss = op.with_parts(value=compiled(op.value), gradient=compiled(op.gradient))
+        scale = mean[:, None].astype(self.dtype)
         return lambda: (loss.per_row(y, t), loss.delta(y, t) * scale)
 
     def time_loss(self, name, backend, dtype):

@@ -78,30 +78,49 @@ static const bp_activation activations[] = {
 
 /* -- losses ------------------------------------------------------------------------------------- */
 
-/* `over`: what the sum over the outputs and each output's share are divided by.  Values are added in index order. */
-#define LOSS(name, value, gradient, over)                                                                         \
+/* The row of a table as a loop: values and gradients of n outputs. */
+typedef void loss_of_outputs(real *value, real *gradient, const real *y, const real *t, ptrdiff_t n,
+                             const double *hyper);
+
+/* Short rows run many at a time with their padding, long ones in pieces; values are added up in index order.
+ * over: what the sum of a row, and so each output's share of it, is divided by. */
+static void reduce_loss(loss_of_outputs *run, double over, double *values, void *DY, const void *Y, const void *T,
+                        const double *mean, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const double *hyper) {
+    enum { LINE = 512 };
+    real value[LINE];
+    const ptrdiff_t group = ld < LINE ? LINE / ld : 1, padded = round_up(n, BP_LANES);
+    for (ptrdiff_t begin = 0; begin < rows; begin += group) {
+        const ptrdiff_t end = smaller(begin + group, rows);
+        for (ptrdiff_t r = begin; r < end; r++) values[r] = 0;
+        for (ptrdiff_t from = 0; from < padded; from += LINE) {
+            const ptrdiff_t at = begin * ld + from, width = smaller(n - from, LINE);
+            run(value, (real *)DY + at, (const real *)Y + at, (const real *)T + at,
+                (end - 1 - begin) * ld + smaller(padded - from, LINE), hyper);
+            for (ptrdiff_t r = begin; r < end; r++)
+                for (ptrdiff_t j = 0; j < width; j++) values[r] += (double)value[(r - begin) * ld + j];
+        }
+        for (ptrdiff_t r = begin; r < end; r++) {
+            const vec share = splat((real)(mean[r] / over));
+            real *dy = (real *)DY + r * ld;
+            for (ptrdiff_t j = 0; j < padded; j += VL) *(uvec *)(dy + j) = first_of(share * loadu(dy + j), n - j);
+            values[r] /= over;
+        }
+    }
+}
+
+#define LOSS(name, v, g, over)                                                                                    \
+    static void name##_of_outputs(real *value, real *gradient, const real *y_, const real *t_, ptrdiff_t n,       \
+                                  const double *hyper) {                                                          \
+        HYPER                                                                                                     \
+        INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) {                                                           \
+            const real y = y_[i], t = t_[i];                                                                      \
+            value[i] = v;                                                                                         \
+            gradient[i] = g;                                                                                      \
+        }                                                                                                         \
+    }                                                                                                             \
     static void name(double *values, void *DY, const void *Y, const void *T, const double *mean, ptrdiff_t rows,  \
                      ptrdiff_t n, ptrdiff_t ld, const double *hyper) {                                            \
-        HYPER                                                                                                     \
-        enum { CHUNK = 256 }; /* values computed together, before they are added up one by one */                 \
-        real chunk[CHUNK];                                                                                        \
-        for (ptrdiff_t r = 0; r < rows; r++) {                                                                    \
-            const real *y_ = (const real *)Y + r * ld, *t_ = (const real *)T + r * ld,                            \
-                       share = (real)(mean[r] / (double)(over));                                                  \
-            real *dy_ = (real *)DY + r * ld;                                                                      \
-            double sum = 0;                                                                                       \
-            for (ptrdiff_t begin = 0; begin < n; begin += CHUNK) {                                                \
-                ptrdiff_t end = smaller(begin + CHUNK, n);                                                        \
-                INDEPENDENT for (ptrdiff_t j = begin; j < end; j++) {                                             \
-                    const real y = y_[j], t = t_[j];                                                              \
-                    chunk[j - begin] = value;                                                                     \
-                    dy_[j] = share * (gradient);                                                                  \
-                }                                                                                                 \
-                for (ptrdiff_t j = begin; j < end; j++) sum += (double)chunk[j - begin];                          \
-            }                                                                                                     \
-            for (ptrdiff_t j = n; j < smaller(round_up(n, BP_LANES), ld); j++) dy_[j] = 0;                        \
-            values[r] = sum / (double)(over);                                                                     \
-        }                                                                                                         \
+        reduce_loss(name##_of_outputs, (double)(over), values, DY, Y, T, mean, rows, n, ld, hyper);               \
     }
 #define SUM(name, value, gradient) LOSS(name, value, gradient, 1)
 #define MEAN(name, value, gradient) LOSS(name, value, gradient, n)
