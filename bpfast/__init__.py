@@ -4,7 +4,17 @@ __version__ = "0.1.0"
 
 from .backends import show_config
 from .history import History
-from .initializers import Glorot, He
+from .initializers import (
+    Constant,
+    Glorot,
+    He,
+    LeCun,
+    Normal,
+    Orthogonal,
+    TruncatedNormal,
+    Uniform,
+    Zeros,
+)
 from .layers import Dense, Residual
 from .network import Network
 from .optimizers import SGD, Adam
@@ -13,13 +23,20 @@ from .trainer import DivergenceError, Trainer
 __all__ = [
     "SGD",
     "Adam",
+    "Constant",
     "Dense",
     "DivergenceError",
     "Glorot",
     "He",
     "History",
+    "LeCun",
     "Network",
+    "Normal",
+    "Orthogonal",
     "Residual",
     "Trainer",
+    "TruncatedNormal",
+    "Uniform",
+    "Zeros",
     "show_config",
 ]

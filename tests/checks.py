@@ -8,9 +8,9 @@ import numpy as np
 
 import bpfast as bp
 
-# Roundings that a number may be off by, and nine of ten numbers.  What exp turns into relative errors decides: roundings
-# of its argument, which is up to 87 (709), in gelu_tanh; x*x/2 without fused FMA in the tail of normal_cdf, x*x in its
-# text, which is what float64 is compared with.
+# Roundings that a number may be off by, and nine of ten numbers.  What exp makes of the roundings of its argument
+# decides: 87 (709) of each in the tail of gelu_tanh; in that of normal_cdf x*x/2 without fused FMA, and x*x in its text,
+# which is what float64 is compared with.
 WORST = {"float32": 100, "float64": 2000}
 USUAL = {"float32": 12, "float64": 100}
 
@@ -73,6 +73,19 @@ def check_keeps(kernels, op, dy, x):
     kept = x if "x" in op.keeps else anything, y if "y" in op.keeps else anything
     expected = kernels.activation_adjoint(op, dy, x, y)
     np.testing.assert_array_equal(kernels.activation_adjoint(op, dy, *kept), expected)
+
+
+def check_range(y, op):
+    """No output is outside the range of its row."""
+    low, high = op.range
+    assert ((low <= y) & (y <= high)).all(), f"{y.min()} .. {y.max()} is not within {low} .. {high}"
+
+
+def check_range_is_reached(y, op):
+    """A finite end of the range is no further off than 0.01."""
+    low, high = op.range
+    assert np.isinf(low) or y.min() < low + 0.01, f"the least output is {y.min()}, the range begins at {low}"
+    assert np.isinf(high) or y.max() > high - 0.01, f"the greatest output is {y.max()}, the range ends at {high}"
 
 
 def check_loss(kernels, op, y, t, weight):

@@ -61,7 +61,7 @@ fill(ACTIVATIONS, (
     Activation("softsign", {},
                lambda x: x / (1 + where(x < 0, -x, x)),
                lambda dy, x, y: dy / ((1 + where(x < 0, -x, x)) * (1 + where(x < 0, -x, x))),
-               "x", (), "x / (1 + |x|)", "Bergstra, Desjardins, Lamblin & Bengio 2009", range=(-1, 1)),
+               "x", (0,), "x / (1 + |x|)", "Bergstra, Desjardins, Lamblin & Bengio 2009", range=(-1, 1)),
     Activation("gelu", {},
                lambda x: x * normal_cdf(x),
                lambda dy, x, y: dy * (normal_cdf(x) + x * (INV_SQRT_2PI * exp(-0.5 * x * x))),

@@ -71,8 +71,8 @@ def _restore(cls, name, hyper):
 class Activation(Op):
     """y = forward(x, *hyper) and dx = adjoint(dy, x, y, *hyper).
 
-    ``keeps`` names what the adjoint reads ("x", "y" or "xy"), ``kinks`` the points without a derivative,
-    ``initializer`` the draw of weights that suits it, ``range`` the closed interval (low, high) of its outputs,
+    ``keeps`` names what the adjoint reads ("x", "y" or "xy"), ``kinks`` the points without a first or a
+    second derivative, ``initializer`` the draw of weights that suits it, ``range`` the closed interval (low, high) of its outputs,
     whatever the hyperparameters.
     A ``rowwise`` activation maps whole rows (batch, n); the others each element.
     Where an activation is not ``differentiable``, its adjoint is a learning rule and no derivative.

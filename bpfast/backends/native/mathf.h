@@ -10,10 +10,13 @@
 
                          float              double
        bp_exp            0.9 [1.2]          1.0 [1.2]          0 where exp x < 2^-125.5 (2^-1021.5)
+       bp_expm1          1.4 [1.5]          1.5 [1.5]          for x <= 0
        bp_log            1.0 [1.0]          1.3 [1.3]          log 0 = -inf, of denormals as well
+       bp_log1p          1.5 [1.6]          1.9 [1.9]          for 0 <= x <= 1
        bp_tanh           1.1 [1.1]          1.4 [1.4]
        bp_sigmoid        2.5 [2.5]          2.5 [2.5]          also where it is tiny
        bp_normal_cdf     4.5 [5 + x*x/2]    5.0 [5 + x*x/2]    the same; 0 below -13.2 (-37.64)
+       bp_swish_slope    2.8 [2.8]          2.9 [2.9]          where v = 0
        bp_sqrt           0.5 [0.5]          0.5 [0.5]
 
    Coefficients are rounded minimax fits (Remez exchange) to about 0.3 ulp or better. */
@@ -152,8 +155,8 @@ static inline real bp_log(real x)
 /* log(1 + x) for 0 <= x <= 1, where 1 + x would lose digits of x. */
 static inline real bp_log1p(real x)
 {
-    int large = x > (real)0x1.a8279ap-2; /* sqrt 2 - 1 */
-    return bp_log_sum(large ? 1 : 0, large ? FMA((real)0.5, x, (real)-0.5) : x); /* (1 + x) / 2 - 1 */
+    real k = x > (real)0x1.a8279ap-2 ? 1 : 0;                                   /* sqrt 2 - 1 */
+    return bp_log_sum(k, FMA(FMA((real)-0.5, k, 1), x, (real)-0.5 * k)); /* x, or (1 + x) / 2 - 1 */
 }
 
 /* tanh x = x + x z P(z), z = x*x, near 0; else 1 - 2 / (exp 2|x| + 1), where nothing cancels. */
