@@ -9,8 +9,8 @@ import numpy as np
 import bpfast as bp
 
 # Roundings that a number may be off by, and nine of ten numbers.  What exp makes of the roundings of its argument
-# decides: 87 (709) of each in the tail of gelu_tanh; in that of normal_cdf x*x/2 without fused FMA, and x*x in its text,
-# which is what float64 is compared with.
+# decides: 87 (709) of each in the tail of gelu_tanh; in that of normal_cdf x*x/2 without fused FMA, and x*x in its
+# text, which is what float64 is compared with.
 WORST = {"float32": 100, "float64": 2000}
 USUAL = {"float32": 12, "float64": 100}
 
