@@ -54,7 +54,8 @@ class Table:
         kept = found >= bound if larger else found <= bound
         self.kept &= bool(kept)
         verdict = "ok" if kept else "WORSE"
-        print(f"{name:<18}{measure:<16}{found:>9.4f}{published:>18}{bound:>10.4f}{verdict:>7}{seconds:>9.2f}", flush=True)
+        numbers = f"{found:>9.4f}{published:>18}{bound:>10.4f}"
+        print(f"{name:<18}{measure:<16}{numbers}{verdict:>7}{seconds:>9.2f}", flush=True)
 
 
 def standardised(train, *others):

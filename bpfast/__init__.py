@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 from .backends import show_config
 from .history import History
-from .initializers import Glorot, He
+from .initializers import Constant, Glorot, He, LeCun, Normal, Orthogonal, TruncatedNormal, Uniform, Zeros
 from .layers import Dense, Residual
 from .network import Network
 from .ops import ACTIVATIONS, LOSSES
@@ -22,15 +22,22 @@ __all__ = [
     "ClipGlobalNorm",
     "ClipNorm",
     "ClipValue",
+    "Constant",
     "Dense",
     "DivergenceError",
     "Glorot",
     "He",
     "History",
+    "LeCun",
     "MaxNorm",
     "Network",
+    "Normal",
+    "Orthogonal",
     "Residual",
     "Trainer",
+    "TruncatedNormal",
+    "Uniform",
     "WeightDecay",
+    "Zeros",
     "show_config",
 ]

@@ -32,7 +32,8 @@ class Dense(Layer):
         A name of ``bpfast.ACTIVATIONS``, or one with hyperparameters:
         ``bpfast.ACTIVATIONS["leaky_relu"](slope=0.1)``.
     initializer : str or Initializer
-        "glorot", "he", or "auto": the one that suits the activation.  Biases begin at zero.
+        A name of ``bpfast.initializers.INITIALIZERS`` such as "glorot" or "he_uniform", an object such as
+        ``Orthogonal(gain="tanh")``, or "auto": the one that suits the activation.  Biases begin at zero.
     name : str, optional
         Names the parameters ("name.weight"); the layer's position otherwise ("0.weight").
     """

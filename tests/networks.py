@@ -23,7 +23,7 @@ N_ROWS, BATCH_SIZE, EPOCHS = 23, 5, 2  # the last batch has 3 rows
 RATES = {"sgd": 0.1, "adam": 0.01}
 
 D, R = bp.Dense, bp.Residual
-STEEP = ACTIVATIONS["leaky_relu"](slope=0.2)
+STEEP, SHALLOW = ACTIVATIONS["leaky_relu"](slope=0.2), ACTIVATIONS["elu"](alpha=0.3)
 
 CASES = {
     "linear-1": Case([D(1)], "squared_error"),
@@ -34,6 +34,10 @@ CASES = {
     "sigmoid-17": Case([D(7, "sigmoid"), D(17, "sigmoid")], "squared_error"),
     "gelu-17": Case([D(6, "gelu"), D(6, "gelu"), D(17)], "squared_error"),
     "leaky_relu-10": Case([D(6, "leaky_relu"), D(6, STEEP), D(10, "softmax")], "cross_entropy"),
+    "elu-10": Case([D(9, "elu"), D(8, SHALLOW), D(7, "selu"), D(10, "softmax")], "cross_entropy"),
+    "swish-17": Case([D(9, "silu"), D(8, "mish"), D(7, "gelu_tanh"), D(17, "softplus")], "squared_error"),
+    "hard-10": Case([D(9, "hard_tanh"), D(8, "hard_sigmoid"), D(7, "relu6"), D(10, "softmax")], "cross_entropy"),
+    "exponential-1": Case([D(7, "softsign"), D(1, "exponential")], "squared_error"),
     "softmax-within": Case([D(6, "softmax"), D(3, "softmax")], "cross_entropy"),
     "softmax-squared": Case([D(6, "tanh"), D(4, "softmax")], "squared_error"),
     "wide-1000": Case([D(2, "tanh"), D(1000, "softmax")], "cross_entropy"),

@@ -118,3 +118,46 @@ def test_the_generalised_rule(engine, rng, name, n_out):
         weight, bias = net.parameters[f"{h}.weight"], net.parameters[f"{h}.bias"]
         np.testing.assert_allclose(weight, W[h] + eta / n * out[h].T @ delta[h], rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(bias, b[h] + eta / n * delta[h].sum(axis=0), rtol=1e-12, atol=1e-14)
+
+
+# -- the perceptron: E passes through the step, so that dW = eta X^T (t - y) -----------------------------------
+
+
+def separable(rng, n, n_in, margin):
+    """Rows of length 1 at most and their classes 0 and 1; a unit vector (weight, bias) tells them apart by a margin."""
+    direction = rng.normal(size=n_in)
+    plane = np.append(direction / np.linalg.norm(direction), 0.1)
+    plane /= np.linalg.norm(plane)
+    X = rng.uniform(-1, 1, (20 * n, n_in)) / np.sqrt(n_in)
+    side = X @ plane[:-1] + plane[-1]
+    X, side = X[np.abs(side) > margin][:n], side[np.abs(side) > margin][:n]
+    return X, (side > 0).astype(float)
+
+
+@pytest.mark.parametrize("n_in", [1, 2, 10])
+def test_the_perceptron_converges(engine, dtype, rng, n_in):
+    """From zero weights it errs at most (R / margin)^2 times (Novikoff 1962), R^2 = 2 with the bias's input of 1."""
+    margin = 0.2
+    X, t = separable(rng, 40, n_in, margin)
+    net = bp.Network([bp.Dense(1, "step", initializer="zeros")], input_shape=n_in, dtype=dtype)
+    trainer = bp.Trainer(net, loss="squared_error", optimizer=bp.SGD(1.0), batch_size=1, backend=engine, seed=1)
+    history = trainer.fit(X, t, epochs=51)  # an epoch with an error in it makes at least one of the 50
+    assert 0 < 2 * history["loss"].sum() * len(X) <= 2 / margin**2
+    assert history["loss"][-1] == 0
+    np.testing.assert_array_equal(net.predict(X)[:, 0], t)
+
+
+def test_steps_of_the_perceptron(engine, dtype, rng):
+    """w <- w + eta (t - y) x, row by row, exactly.   Source: Rosenblatt 1958."""
+    n, n_in, eta = 40, 6, 0.25
+    X, t = rng.integers(-3, 4, (n, n_in)).astype(dtype), rng.integers(0, 2, (n, 3)).astype(dtype)
+    net = network([bp.Dense(3, "step")], n_in, dtype, rng)
+    W, b = net.parameters["0.weight"].copy(), net.parameters["0.bias"].copy()
+    for x, target in zip(X, t):
+        y = (x @ W + b >= 0).astype(dtype)
+        W += eta * np.outer(x, target - y)
+        b += eta * (target - y)
+    trainer = bp.Trainer(net, loss="squared_error", optimizer=bp.SGD(eta), batch_size=1, backend=engine)
+    trainer.fit(X, t, epochs=1, shuffle=False)
+    np.testing.assert_array_equal(net.parameters["0.weight"], W)
+    np.testing.assert_array_equal(net.parameters["0.bias"], b)

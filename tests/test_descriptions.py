@@ -19,7 +19,11 @@ DESCRIPTIONS = [
     bp.Residual(bp.Dense(3)), bp.Residual(bp.Dense(3), name="b"), bp.Residual(bp.Dense(3), bp.Dense(3)),
     bp.Residual(bp.Residual(bp.Dense(3))),
     bp.SGD(), bp.SGD(0.5), bp.Adam(), bp.Adam(0.5), bp.Adam(beta1=0.5), bp.Adam(beta2=0.5), bp.Adam(epsilon=0.5),
-    bp.Glorot(), bp.He(),
+    bp.Glorot(), bp.Glorot("normal"), bp.Glorot(gain=2), bp.Glorot(gain="tanh"), bp.Glorot("normal", LEAKY),
+    bp.He(), bp.He("uniform"), bp.LeCun(), bp.LeCun("uniform"), bp.LeCun(gain="selu"),
+    bp.Orthogonal(), bp.Orthogonal(2), bp.Orthogonal("relu"), bp.Zeros(), bp.Constant(0), bp.Constant(0.5),
+    bp.Uniform(), bp.Uniform(-1), bp.Uniform(high=1), bp.Normal(), bp.Normal(0, 1), bp.Normal(1), bp.TruncatedNormal(),
+    bp.TruncatedNormal(deviation=1),
 ]  # fmt: skip
 
 every = pytest.mark.parametrize("thing", DESCRIPTIONS, ids=repr)
@@ -58,7 +62,6 @@ def test_refused_units(units):
 @pytest.mark.parametrize("make, message", [
     (lambda: bp.Dense(3, "swish"), "unknown activation 'swish'; choose one of: linear, relu"),
     (lambda: bp.Dense(3, max), "unknown activation"),
-    (lambda: bp.Dense(3, initializer="zeros"), "unknown initializer 'zeros'; choose one of: glorot, he"),
     (lambda: bp.Dense(3, name=""), "Dense: name must be a string without dots"),
     (lambda: bp.Dense(3, name="a.b"), "Dense: name must be a string without dots, got 'a.b'"),
     (lambda: bp.Dense(3, name=3), "Dense: name"),

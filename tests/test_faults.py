@@ -16,6 +16,8 @@ from checks import (
     check_keeps,
     check_loss,
     check_loss_derivative,
+    check_range,
+    check_range_is_reached,
     check_twins,
     check_update,
 )
@@ -37,8 +39,8 @@ def caught():
 
 
 SIGMOID, TANH, GELU, SOFTMAX = (ACTIVATIONS[name] for name in ("sigmoid", "tanh", "gelu", "softmax"))
-LEAKY, RELU = ACTIVATIONS["leaky_relu"], ACTIVATIONS["relu"]
 SQUARED, ADAM, SGD = LOSSES["squared_error"], UPDATES["adam"], UPDATES["sgd"]
+LEAKY, RELU, STEP = ACTIVATIONS["leaky_relu"], ACTIVATIONS["relu"], ACTIVATIONS["step"]
 
 FAULTY_ACTIVATIONS = {
     "a sign": faulty(SIGMOID, adjoint=lambda dy, x, y: -dy * y * (1 - y)),
@@ -92,6 +94,28 @@ def test_a_wrong_keeps_is_found(op, keeps, rng):
     with caught():
         check_keeps(Texts("numpy", "float64"), faulty(op, keeps=keeps), dy, x)
 
+
+def test_an_error_that_does_not_pass_is_found(rng):
+    """Where there is no derivative."""
+    with caught():
+        check_derivative(faulty(STEP, adjoint=lambda dy, x, y: 0 * dy), rng.normal(size=(50, 1)), rng)
+
+
+@pytest.mark.parametrize("op, wrong", [(SIGMOID, (0, 0.5)), (SIGMOID, (0.1, 1)), (TANH, (0, 1)), (SOFTMAX, (-1, 0.9))],
+                         ids=repr)
+def test_a_range_that_is_too_narrow_is_found(op, wrong):
+    y = op.forward(np.linspace(-9, 9, 100)[:, None] * [1, 0])
+    check_range(y, op)
+    with caught():
+        check_range(y, faulty(op, range=wrong))
+
+
+@pytest.mark.parametrize("op, wrong", [(SIGMOID, (-1, 1)), (TANH, (-1, 2)), (GELU, (-0.2, np.inf))], ids=repr)
+def test_a_range_that_is_too_wide_is_found(op, wrong):
+    y = op.forward(np.linspace(-9, 9, 1000))
+    check_range_is_reached(y, op)
+    with caught():
+        check_range_is_reached(y, faulty(op, range=wrong))
 
 HUBER, QUANTILE, BINARY, HINGE = (LOSSES[name] for name in ("huber", "quantile", "binary_cross_entropy", "hinge"))
 LOGITS = LOSSES["softmax_cross_entropy"](smoothing=0.2)
@@ -199,6 +223,10 @@ C_FAULTS = {  # what: file, its text, the fault, a test that must fail
                r"test_ops.py::test_adjoint\[native-v3-float64-1.0-sigmoid\]"),
     "a hyperparameter": ("ops/activations.h", "x < 0 ? h0 * x : x", "x < 0 ? h1 * x : x",
                          r"test_ops.py::test_forward\[native-v4-float32-1.0-leaky_relu-0.3\]"),
+    "an exponent": ("backends/native/mathf.h", "e.half, 2 * e.half - 1", "e.half, e.half - 1",
+                    r"test_ops.py::test_forward\[native-v3-float32-5.0-elu-0.3\]"),
+    "an end": ("backends/native/mathf.h", "above > high ? high : above", "above > high ? low : above",
+               r"test_ops.py::test_forward\[native-v4-float64-5.0-relu6\]"),
     "a lost twin": ("ops/activations.h", "ROW(gelu,", "#define LOST(name, f, g)\nLOST(gelu,",
                     r"test_ops.py::test_every_row_is_compiled\[v3"),
     "a missing sum": ("ops/softmax.h", "y[j] * (dy[j] - s)", "y[j] * dy[j]",

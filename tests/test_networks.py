@@ -115,7 +115,8 @@ def _activations(layers):
 
 # -- the gradient of any network is the derivative of its loss ---------------------------------------------
 
-smooth = st.sampled_from([name for name, op in ACTIVATIONS.items() if not op.kinks])
+# Not exponential: one upon the other, exponentials grow beyond what differences resolve.
+smooth = st.sampled_from([name for name, op in ACTIVATIONS.items() if not op.kinks and name != "exponential"])
 dense = st.builds(bp.Dense, st.integers(1, 20), smooth)
 
 

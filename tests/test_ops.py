@@ -16,6 +16,8 @@ from checks import (
     check_keeps,
     check_loss,
     check_loss_derivative,
+    check_range,
+    check_range_is_reached,
     check_twins,
     check_update,
 )
@@ -128,7 +130,19 @@ KNOWN = {
     "leaky_relu": [(-2, -0.02), (0, 0), (3, 3)],
     "sigmoid": [(0, 0.5), (1, 0.7310585786300049), (-4, 0.01798620996209156)],
     "tanh": [(0, 0), (1, 0.7615941559557649), (-0.5, -0.46211715726000976)],
+    "hard_sigmoid": [(-4, 0), (-3, 0), (-1.5, 0.25), (0, 0.5), (2, 0.8333333333333333), (3, 1), (5, 1)],
+    "hard_tanh": [(-1.5, -1), (-1, -1), (-0.25, -0.25), (0.5, 0.5), (1, 1), (7, 1)],
+    "softsign": [(-2, -0.6666666666666667), (-0.5, -0.3333333333333333), (0, 0), (3, 0.75)],
     "gelu": [(0, 0), (1, 0.8413447460685429), (-2, -0.04550026389635842)],
+    "gelu_tanh": [(0, 0), (-2, -0.045402305912224981), (1, 0.8411919906082767), (3, 2.996362607918227)],
+    "silu": [(0, 0), (-2, -0.23840584404423511), (1, 0.7310585786300049), (3, 2.8577223804672997)],
+    "mish": [(0, 0), (-2, -0.25250148269570886), (1, 0.86509838826731035), (3, 2.9865350049679573)],
+    "softplus": [(0, 0.6931471805599453), (-2, 0.1269280110429725), (1, 1.3132616875182228), (800, 800)],
+    "elu": [(0, 0), (-2, -0.86466471676338731), (-0.5, -0.39346934028736658), (1, 1)],
+    "selu": [(0, 0), (-2, -1.520166468595695), (-0.5, -0.6917581878028714), (1, 1.0507009873554805)],
+    "relu6": [(-2, 0), (0, 0), (3, 3), (6, 6), (7, 6)],
+    "exponential": [(0, 1), (-2, 0.13533528323661269), (1, 2.718281828459045), (3, 20.085536923187668)],
+    "step": [(-2, 0), (-1e-300, 0), (-0.0, 1), (0, 1), (3, 1)],
     "softmax": [(0, 1)],
 }
 
@@ -138,6 +152,21 @@ def test_known_values(name):
     """Values from tables, in case a formula and its derivative are wrong together."""
     x, y = np.array(KNOWN[name], float).T
     np.testing.assert_allclose(ACTIVATIONS[name].forward(x[:, None], *ACTIVATIONS[name].values)[:, 0], y, rtol=1e-15)
+
+
+@every_activation
+def test_range(kernels, op, rng):
+    """Outputs lie within the row's range, also of numbers that are far out."""
+    kernels, dtype = kernels
+    for scale in (1, 30, 1e4):
+        check_range(kernels.activation_forward(op, (scale * rng.normal(size=(50, 20))).astype(dtype)), op)
+
+
+@of(*ACTIVATIONS.values())
+def test_range_is_reached(op):
+    """Where the range of a row ends, outputs come near."""
+    x = np.linspace(-100, 100, 20001)[:, None] * ([1, 0] if op.rowwise else [1])
+    check_range_is_reached(op.forward(x, *op.values), op)
 
 
 def test_known_softmax():

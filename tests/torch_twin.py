@@ -15,7 +15,18 @@ ACTIVATIONS = {
     "leaky_relu": lambda x, slope: functional.leaky_relu(x, slope),
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+    "hard_sigmoid": lambda x: functional.relu6(x + 3) / 6,  # that of hardsigmoid has a slope of 1.0f / 6.0f
+    "hard_tanh": functional.hardtanh,
+    "softsign": functional.softsign,
     "gelu": functional.gelu,
+    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "silu": functional.silu,
+    "mish": functional.mish,
+    "softplus": functional.softplus,
+    "elu": lambda x, alpha: functional.elu(x, alpha),
+    "selu": functional.selu,
+    "relu6": functional.relu6,
+    "exponential": torch.exp,
     "softmax": lambda x: torch.softmax(x, dim=-1),
 }
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}

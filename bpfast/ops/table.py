@@ -84,18 +84,21 @@ def _within(number, interval):
 class Activation(Op):
     """y = forward(x, *hyper) and dx = adjoint(dy, x, y, *hyper).
 
-    ``keeps`` names what the adjoint reads ("x", "y" or "xy"), ``kinks`` the points without a derivative,
-    ``range`` the interval (low, high) that y lies in, ``initializer`` the draw of weights that suits it.
+    ``keeps`` names what the adjoint reads ("x", "y" or "xy"), ``kinks`` the points without a first or a second
+    derivative, ``initializer`` the draw of weights that suits it, ``range`` the closed interval (low, high) of its
+    outputs, whatever the hyperparameters.
     A ``rowwise`` activation maps whole rows (batch, n); the others each element.
+    Where an activation is not ``differentiable``, its adjoint is a learning rule and no derivative.
     """
 
     table: dict = {}
     table_name = "ACTIVATIONS"
 
     def __init__(self, name, hyper, forward, adjoint, keeps, kinks, formula, source, rowwise=False,
-                 initializer="glorot", range=(-math.inf, math.inf)):
+                 initializer="glorot", range=(-math.inf, math.inf), differentiable=True):
         super().__init__(name, hyper, formula, source, forward=forward, adjoint=adjoint, keeps=keeps,
-                         kinks=kinks, rowwise=rowwise, initializer=initializer, range=range)
+                         kinks=kinks, rowwise=rowwise, initializer=initializer, range=range,
+                         differentiable=differentiable)
 
 
 class Loss(Op):

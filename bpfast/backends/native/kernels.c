@@ -19,7 +19,10 @@
 #define INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
-#define INV_SQRT_2PI ((real)0.398942280401432677939946)
+#define SELU_SCALE ((real)1.0507009873554805)
+#define SELU_ALPHA ((real)1.6732632423543772)
+#define GELU_A ((real)1.5957691216057308) /* 2 sqrt(2 / pi) */
+#define GELU_B ((real)0.07135481627260025) /* 0.044715 times that */
 
 /* The twins of special.py for losses: max(x, LEAST), and log x with its tangent below LEAST. */
 #define LEAST ((real)1e-12)

@@ -10,10 +10,13 @@
 
                          float              double
        bp_exp            0.9 [1.2]          1.0 [1.2]          0 where exp x < 2^-125.5 (2^-1021.5)
+       bp_expm1          1.4 [1.5]          1.5 [1.5]          for x <= 0
        bp_log            1.0 [1.0]          1.3 [1.3]          log 0 = -inf, of denormals as well
+       bp_log1p          1.5 [1.6]          1.9 [1.9]          for 0 <= x <= 1
        bp_tanh           1.1 [1.1]          1.4 [1.4]
        bp_sigmoid        2.5 [2.5]          2.5 [2.5]          also where it is tiny
        bp_normal_cdf     4.5 [5 + x*x/2]    5.0 [5 + x*x/2]    the same; 0 below -13.2 (-37.64)
+       bp_swish_slope    2.8 [2.8]          2.9 [2.9]          where v = 0
        bp_sqrt           0.5 [0.5]          0.5 [0.5]
 
    Coefficients are rounded minimax fits (Remez exchange) to about 0.3 ulp or better. */
@@ -26,7 +29,7 @@
 typedef uint32_t bp_word; /* unsigned: AVX2 shifts int64 right only logically */
 #define BUILTIN(name) __builtin_##name##f
 #define EXP_SERIES(HEAD, C) \
-    HEAD(0.00280720578) C(0.01674457454) C(0.0833311006) C(0.333329766) C(1) C(2) C(2)
+    HEAD(0.00280720578) C(0.01674457454) C(0.0833311006) C(0.333329766) C(1) C(2)
 #define LOG_SERIES(HEAD, C) \
     HEAD(0.298709333) C(0.399775803) C(0.666667759)
 #define TANH_SERIES(HEAD, C) \
@@ -42,7 +45,7 @@ typedef uint64_t bp_word;
     HEAD(5.0000107757772465e-08) C(5.5260496844865697e-07) C(5.5115172793483162e-06) \
     C(4.9602986197466705e-05) C(0.00039682539013110712) C(0.0027777777887260722) \
     C(0.01666666666698894) C(0.083333333333060311) C(0.33333333333332826) \
-    C(1.0000000000000022) C(2) C(2)
+    C(1.0000000000000022) C(2)
 #define LOG_SERIES(HEAD, C) \
     HEAD(0.14796260464205976) C(0.1531402119799177) C(0.18183565403853949) \
     C(0.22222198553858097) C(0.28571428742561256) C(0.39999999999413971) C(0.6666666666666734)
@@ -80,26 +83,58 @@ static inline real bp_sqrt(real x) { return BUILTIN(sqrt)(x); }
 
 static inline real bp_abs(real x) { return BUILTIN(fabs)(x); }
 
-/* exp x = 2^(k-1) * 2 exp(r), x = k ln 2 + r, |r| <= ln 2 / 2, with ln 2 in two parts (Cody & Waite
-   1980). Adding `shift` rounds x / ln 2 to k and leaves k - 1 + bias in the low bits of t, which a
-   shift makes into 2^(k-1). Not 2^k: that overflows at k = 128 (1024), where exp x need not. */
-static inline real bp_exp(real x)
+/* min(max(x, low), high); NaN stays NaN. */
+static inline real bp_clamp(real x, real low, real high)
+{
+    real above = x < low ? low : x;
+    return above > high ? high : above;
+}
+
+/* x = k ln 2 + r, |r| <= ln 2 / 2, with ln 2 in two parts (Cody & Waite 1980); half = 2^(k-1) and
+   series = 2 (exp(r) - 1) / r. Adding `shift` rounds x / ln 2 to k and leaves k - 1 + bias in the low
+   bits of t, which a shift makes into 2^(k-1). Not 2^k: that overflows at k = 128 (1024), where exp x
+   need not. */
+typedef struct { real k, r, half, series; } bp_exp_parts;
+static inline bp_exp_parts bp_exp_reduce(real x)
 {
     const real shift = REAL(0x1.8p23, 0x1.8p52) + (BP_BIAS - 1);
     const real per_ln2 = (real)0x1.71547652b82fep0;
     real t = FMA(x, per_ln2, shift);
     real k = t - shift;
     real r = FMA(-k, LN2_LO, FMA(-k, LN2_HI, x));
-    real y = HORNER(EXP_SERIES, r) * bp_real(bp_bits(t) << BP_MANTISSA);
-    y = x > REAL(89, 710) ? INF : y; /* beyond these two the bits of 2^(k-1) are not a power; */
-    return k < 2 - BP_BIAS ? 0 : y;  /* a test of k, as gcc makes slow masks of two tests of x */
+    return (bp_exp_parts){k, r, bp_real(bp_bits(t) << BP_MANTISSA), HORNER(EXP_SERIES, r)};
+}
+
+/* exp x = 2^(k-1) * 2 exp(r). */
+static inline real bp_exp(real x)
+{
+    bp_exp_parts e = bp_exp_reduce(x);
+    real y = FMA(e.series, e.r, 2) * e.half;
+    y = x > REAL(89, 710) ? INF : y;  /* beyond these two the bits of 2^(k-1) are not a power; */
+    return e.k < 2 - BP_BIAS ? 0 : y; /* a test of k, as gcc makes slow masks of two tests of x */
+}
+
+/* exp(x) - 1 = 2^(k-1) * 2 (exp(r) - 1) + (2^k - 1) for x <= 0: the second term is exact. */
+static inline real bp_expm1(real x)
+{
+    bp_exp_parts e = bp_exp_reduce(x);
+    real y = FMA(e.series * e.r, e.half, 2 * e.half - 1);
+    return e.k < -2 - BP_MANTISSA ? -1 : y;
 }
 
 /* One formula for both signs: exp(-x) = inf gives 0, and 1 + exp(-x) never cancels. */
 static inline real bp_sigmoid(real x) { return 1 / (1 + bp_exp(-x)); }
 
-/* log x = k ln 2 + log m, sqrt(1/2) <= m < sqrt 2. With f = m - 1, s = f / (2 + f), z = s*s:
-   log m = 2 atanh(s) = f - s*(f - z*P(z)), the form of fdlibm (Sun 1993).
+/* k ln 2 + log(1 + f), sqrt(1/2) <= 1 + f < sqrt 2. With s = f / (2 + f), z = s*s:
+   log(1 + f) = 2 atanh(s) = f - s*(f - z*P(z)), the form of fdlibm (Sun 1993). */
+static inline real bp_log_sum(real k, real f)
+{
+    real s = f / (f + 2), z = s * s;
+    real y = FMA(-s, FMA(-z, HORNER(LOG_SERIES, z), f), FMA(k, LN2_LO, f));
+    return FMA(k, LN2_HI, y);
+}
+
+/* log x = k ln 2 + log m, sqrt(1/2) <= m < sqrt 2.
    The special values enter through k, which is off the critical path. */
 static inline real bp_log(real x)
 {
@@ -114,43 +149,53 @@ static inline real bp_log(real x)
     k = x < INF ? k : x;
     k = scaled == 0 ? -INF : k;
     k = x < 0 ? BUILTIN(nan)("") : k;
-    real f = m - 1, s = f / (m + 1), z = s * s;
-    real y = FMA(-s, FMA(-z, HORNER(LOG_SERIES, z), f), FMA(k, LN2_LO, f));
-    return FMA(k, LN2_HI, y);
+    return bp_log_sum(k, m - 1);
 }
 
-/* log(1 + x), x >= 0: log u, u = 1 + x rounded, and what the rounding lost, to first order (Kahan). */
+/* log(1 + x) for 0 <= x <= 1, where 1 + x would lose digits of x. */
 static inline real bp_log1p(real x)
 {
-    real u = 1 + x;
-    return bp_log(u) + (x - (u - 1)) / u;
+    real k = x > (real)0x1.a8279ap-2 ? 1 : 0;                                   /* sqrt 2 - 1 */
+    return bp_log_sum(k, FMA(FMA((real)-0.5, k, 1), x, (real)-0.5 * k)); /* x, or (1 + x) / 2 - 1 */
 }
 
 /* tanh x = x + x z P(z), z = x*x, near 0; else 1 - 2 / (exp 2|x| + 1), where nothing cancels. */
 static inline real bp_tanh(real x)
 {
-    real a = BUILTIN(fabs)(x), z = x * x;
+    real a = bp_abs(x), z = x * x;
     real inner = FMA(x * z, HORNER(TANH_SERIES, z), x);
     real outer = 1 - 2 / (bp_exp(2 * a) + 1);
     return BUILTIN(copysign)(a < REAL(0.7, 0.625) ? inner : outer, x); /* tanh -0 = -0 */
 }
 
-/* Phi(-a) = R(a) exp(-a*a/2), a >= 0, where R is Mills' ratio / sqrt(2 pi) and (a + K) R(a) a
+/* s(u) + v s(u) s(-u) with s = bp_sigmoid: the slope of x s(u) where v = x du/dx. */
+static inline real bp_swish_slope(real u, real v)
+{
+    real t = bp_exp(-bp_abs(u)), r = 1 / (1 + t); /* r = s(|u|), t * r = s(-|u|) */
+    return FMA(v, t * (r * r), u < 0 ? t * r : r);
+}
+
+/* The normal distribution function and its density.
+   Phi(-a) = R(a) exp(-a*a/2), a >= 0, where R is Mills' ratio / sqrt(2 pi) and (a + K) R(a) a
    polynomial in t = (a - K)/(a + K) = 1 - 2K/(a + K)   (Shepherd & Laframboise 1981).
    `miss` and `low` restore, with fused FMA, what the rounding of 1/(a + K) and of a*a lost. */
-static inline real bp_normal_cdf(real x)
+typedef struct { real cdf, density; } bp_normal;
+static inline bp_normal bp_normal_at(real x)
 {
-    const real K = REAL(4, 5.5), zero_from = REAL(13.4, 38.5);
-    real a = BUILTIN(fabs)(x);
+    const real K = REAL(4, 5.5), zero_from = REAL(13.4, 38.5), inv_sqrt_2pi = (real)0.398942280401432677939946;
+    real a = bp_abs(x);
     a = a > zero_from ? zero_from : a; /* keeps inf - inf out */
     real u = 1 / (a + K), miss = FMA(-u, a, FMA(-u, K, 1));
     real t = FMA(-2 * K * u, miss, FMA(-2 * K, u, 1));
     real ratio = HORNER(MILLS_SERIES, t) * FMA(u, miss, u);
     real square = a * a, low = FMA(a, a, -square);
     real e = bp_exp((real)-0.5 * square);
-    real tail = ratio * FMA((real)-0.5 * low, e, e);
-    return x > 0 ? 1 - tail : tail;
+    e = FMA((real)-0.5 * low, e, e);
+    real tail = ratio * e;
+    return (bp_normal){x > 0 ? 1 - tail : tail, inv_sqrt_2pi * e};
 }
+
+static inline real bp_normal_cdf(real x) { return bp_normal_at(x).cdf; }
 
 #undef BUILTIN
 #undef EXP_SERIES

@@ -5,7 +5,7 @@ alone, on arrays.
 
 from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memset, strcmp
 
 from .plan cimport *
 
@@ -65,10 +65,12 @@ cdef list row_names(const void *table, size_t row_size):
 
 
 cdef const void *find_row(const void *table, size_t row_size, str name) except NULL:
-    names = row_names(table, row_size)
-    if name not in names:
-        raise NotImplementedError(f"{name!r} has no native twin; use backend='numpy'")
-    return <const char *>table + <size_t>names.index(name) * row_size
+    wanted, row = name.encode(), <const char *>table
+    while (<const char **>row)[0] != NULL:
+        if strcmp((<const char **>row)[0], wanted) == 0:
+            return row
+        row += row_size
+    raise NotImplementedError(f"{name!r} has no native twin; use backend='numpy'")
 
 
 cdef const bp_activation *find_activation(const bp_kernels *kernels, str name) except NULL:
