@@ -117,6 +117,23 @@ def check_integer(value, name, low=1):
     return int(value)
 
 
+def check_real(value, name, interval):
+    """-> float, in an interval such as "[0, 1)"; an end that is inf is open."""
+    low, high = map(float, interval[1:-1].split(","))
+    if isinstance(value, Real) and not isinstance(value, bool):
+        above = value >= low if interval[0] == "[" else value > low
+        below = value <= high if interval[-1] == "]" else value < high
+        if above and below:
+            return float(value)
+    raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
+
+
+def check_fields(owner, intervals, **fields):
+    """-> the numbers of a description as floats, each in the interval that stands under its name."""
+    kind = type(owner).__name__
+    return {name: check_real(value, f"{kind}: {name}", intervals[name]) for name, value in fields.items()}
+
+
 def check_seed(seed):
     """-> int of at most 64 bits, or None."""
     if seed is None:

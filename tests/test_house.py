@@ -19,7 +19,7 @@ FLOORS = (  # nothing imports from above itself; what is not listed may not exis
     {"config", "description"},
     {"ops"},
     {"backends"},
-    {"data", "history", "initializers", "layers", "network", "optimizers", "progress"},
+    {"data", "history", "initializers", "layers", "network", "optimizers", "progress", "schedules"},
     {"trainer"},
     {"demo", "plots"},
     {"cli"},

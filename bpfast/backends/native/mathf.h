@@ -78,6 +78,11 @@ static inline real bp_real(bp_word b) { real x; memcpy(&x, &b, sizeof x); return
 
 static inline real bp_sqrt(real x) { return BUILTIN(sqrt)(x); }
 
+static inline real bp_abs(real x) { return BUILTIN(fabs)(x); }
+
+/* -1, 0 or 1. */
+static inline real bp_sign(real x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
+
 /* exp x = 2^(k-1) * 2 exp(r), x = k ln 2 + r, |r| <= ln 2 / 2, with ln 2 in two parts (Cody & Waite
    1980). Adding `shift` rounds x / ln 2 to k and leaves k - 1 + bias in the low bits of t, which a
    shift makes into 2^(k-1). Not 2^k: that overflows at k = 128 (1024), where exp x need not. */

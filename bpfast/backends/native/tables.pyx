@@ -89,17 +89,22 @@ cdef int copy_hyper(double *hyper, op) except -1:
 
 
 cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcept nogil:
-    """Whether a step changes a zero parameter of zero gradient, such as Adam's 0 / 0 with epsilon = 0."""
+    """Whether steps change a zero parameter of zero gradient, such as Adam's 0 / 0 with epsilon = 0.
+
+    Slots may leave zero where that ends at once: what the second step does not change, no later one will.
+    """
     cdef double numbers[BP_MAX_SLOTS + 2]
-    cdef double zeros[BP_MAX_SLOTS + 2]
+    cdef double before[BP_MAX_SLOTS + 2]
+    cdef double zero = 0
     cdef void *slots[BP_MAX_SLOTS]
     cdef int s
     memset(numbers, 0, sizeof(numbers))
-    memset(zeros, 0, sizeof(zeros))
     for s in range(BP_MAX_SLOTS):
         slots[s] = &numbers[2 + s]
     update.run(&numbers[0], slots, &numbers[1], 1, coefficients)
-    return memcmp(numbers, zeros, sizeof(zeros)) != 0
+    memcpy(before, numbers, sizeof(numbers))
+    update.run(&numbers[0], slots, &numbers[1], 1, coefficients)
+    return memcmp(numbers, &zero, sizeof(zero)) != 0 or memcmp(numbers, before, sizeof(before)) != 0
 
 
 cdef int check_coefficients(Py_ssize_t n) except -1:
