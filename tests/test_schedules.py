@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from samples import small_trainer
-from test_updates import twins  # noqa: F401  (a fixture)
 
 import bpfast as bp
 
@@ -58,7 +57,7 @@ def test_every_schedule_is_tried():
     assert kinds == {type(schedule) for schedule in SCHEDULES}
 
 
-def test_as_pytorch(twins):  # noqa: F811
+def test_as_pytorch(torch_optimizers):
     """Number for number, an epoch at a time."""
     from torch.optim import lr_scheduler as torch
 
@@ -76,8 +75,8 @@ def test_as_pytorch(twins):  # noqa: F811
         (bp.WarmUp(bp.ConstantRate(0.8), 9, 0.25), 0.8, torch.LinearLR, {"start_factor": 0.25, "total_iters": 9}),
     ):  # fmt: skip
         found = schedule.rates(EPOCHS[: n - 1])
-        np.testing.assert_allclose(found, twins.rates(kind, rate, n - 1, **settings), rtol=1e-12, atol=1e-15,
-                                   err_msg=repr(schedule))
+        expected = torch_optimizers.rates(kind, rate, n - 1, **settings)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15, err_msg=repr(schedule))
 
 
 # -- rates that follow the history --------------------------------------------------------------------------
@@ -100,14 +99,15 @@ def test_a_plateau():
     assert scales(bp.WarmUp(schedule, 3), [1, 1, 1]) == scales(schedule, [1, 1, 1])
 
 
-def test_plateaus_as_pytorch(twins, rng):  # noqa: F811
+def test_plateaus_as_pytorch(torch_optimizers, rng):
     from torch.optim.lr_scheduler import ReduceLROnPlateau
 
     for patience, cooldown, mode in ((0, 0, "min"), (2, 0, "max"), (1, 3, "min"), (3, 1, "max")):
         values = rng.normal(size=60).cumsum()
         schedule = bp.ReduceOnPlateau(0.8, 0.7, patience, "loss", mode, 0.2, cooldown, 0.01)
-        expected = twins.rates(ReduceLROnPlateau, 0.8, 60, values, mode=mode, factor=0.7, patience=patience, eps=0,
-                               threshold=0.2, threshold_mode="abs", cooldown=cooldown, min_lr=0.01)  # fmt: skip
+        settings = {"factor": 0.7, "patience": patience, "mode": mode, "cooldown": cooldown, "min_lr": 0.01}
+        settings |= {"threshold": 0.2, "threshold_mode": "abs", "eps": 0}
+        expected = torch_optimizers.rates(ReduceLROnPlateau, 0.8, 60, values, **settings)
         np.testing.assert_allclose(0.8 * np.array(scales(schedule, values))[:60], expected, rtol=1e-12)
         assert len(set(expected)) > 4
 

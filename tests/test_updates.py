@@ -1,7 +1,5 @@
 """Every row of the updates: on every engine, against its paper, and against PyTorch; and what optimizers make of it."""
 
-import os
-
 import numpy as np
 import pytest
 from checks import check_paper, check_update
@@ -106,16 +104,6 @@ def run(kernels, op, gradients, w):
     return np.array(found)
 
 
-@pytest.fixture
-def twins():
-    """PyTorch's optimizers and schedulers."""
-    if os.environ.get("BPFAST_REQUIRE_TORCH") != "1":
-        pytest.importorskip("torch", reason="PyTorch is not installed; the recorded witnesses are checked all the same")
-    import torch_optimizers
-
-    return torch_optimizers
-
-
 @pytest.mark.parametrize("engine", ENGINES, ids=name_of_engine)
 def test_witness(engine):
     """What PyTorch made of the same gradients, number for number."""
@@ -133,20 +121,20 @@ def test_witness(engine):
 
 
 @every_row
-def test_live(op, twins, rng):
+def test_live(op, torch_optimizers, rng):
     """From other numbers than those of the witness."""
-    if op.name not in twins.TWINS:
+    if op.name not in torch_optimizers.TWINS:
         pytest.skip("PyTorch has no Lion")
     gradients, start = starting_point(rng)
     found = run(kernels_of(ENGINES[0], "float64"), op, gradients, start)
-    np.testing.assert_allclose(found, twins.optimize(op, gradients, start, RATE), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(found, torch_optimizers.optimize(op, gradients, start, RATE), rtol=1e-12, atol=1e-13)
 
 
-def test_witness_is_what_pytorch_finds(twins):
+def test_witness_is_what_pytorch_finds(torch_optimizers):
     with np.load(WITNESSES / "optimizers.npz") as file:
         for op in ROWS:
-            if op.name in twins.TWINS:
-                found = twins.optimize(op, file["gradients"], file["start"], RATE)
+            if op.name in torch_optimizers.TWINS:
+                found = torch_optimizers.optimize(op, file["gradients"], file["start"], RATE)
                 np.testing.assert_allclose(found, file[name_of(op)], rtol=1e-12, atol=1e-14)
 
 
