@@ -142,10 +142,14 @@ def test_ahead_or_one_by_one(rows, monkeypatch):
 def test_a_trainer_on_a_plateau(rows, metric, mode):
     """Its rates are what the recorded values say, also when a fit goes on; a fit alone or in parts is the same."""
     schedule = bp.ReduceOnPlateau(1.0, 0.5, patience=0, metric=metric, mode=mode, min_delta=0.01)
-    whole, parts = (small_trainer(optimizer=bp.SGD(schedule), batch_size=64) for _ in range(2))
+    whole, parts, by_hand = (small_trainer(optimizer=bp.SGD(schedule), batch_size=64) for _ in range(3))
     history = whole.fit(*rows, epochs=12, validation=rows)
     np.testing.assert_array_equal(history["learning_rate"], scales(schedule, history[metric])[:-1])
     assert len(set(history["learning_rate"])) > 2
+    for rate in history["learning_rate"]:
+        by_hand.optimizer = bp.SGD(rate)
+        by_hand.fit(*rows, epochs=1)
+    assert by_hand.network == whole.network
     for epochs in (1, 4, 7):
         parts.fit(*rows, epochs=epochs, validation=rows)
     assert parts.network == whole.network

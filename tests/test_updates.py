@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from checks import check_paper, check_update
-from engines import DTYPES, ENGINES, kernels_of
+from engines import DTYPES, ENGINES, NATIVE_LEVELS, kernels_of
 from engines import name_of as name_of_engine
 from papers import OTHERS, RATE, ROWS, STEPS, name_of, starting_point
 from samples import small_trainer
@@ -193,6 +193,21 @@ OF_A_TRAINER = {
     "rmsprop centered": bp.RMSProp(momentum=0.5, centered=True, epsilon=1e-2),
     "rprop": bp.Rprop(1e-3),
 }
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("level", NATIVE_LEVELS)
+def test_what_moves_zeros(level, dtype):
+    """Only where 0 / 0 would spoil the padding is it cleaned, which takes time; not where a slot alone leaves zero."""
+    kernels = kernels_of(("native", level), dtype)
+
+    def moves(optimizer):
+        return kernels.moves_zeros(optimizer.update, optimizer.coefficients(1, 1)[0])
+
+    assert not any(moves(kind()) for kind in OPTIMIZERS.values())
+    assert not moves(bp.RMSProp(centered=True)) and not moves(bp.AdamW(weight_decay=0.5)) and not moves(bp.SGD(1e30))
+    assert all(moves(optimizer) for optimizer in [*WITHOUT_EPSILON.values(), bp.Adadelta(epsilon=0)])
+    assert moves(bp.Adamax(epsilon=1e-60)) == (dtype == "float32")  # where that is zero
 
 
 @pytest.mark.parametrize("name", OF_A_TRAINER)

@@ -239,17 +239,28 @@ cdef class Kernels:
         """-> (w, *slots) after a step with these scalars."""
         arrays = [np.array(array, self.dtype, order="C") for array in (w, *slots)]
         g = np.ascontiguousarray(g, self.dtype)
-        cdef const double[::1] scalars = np.ascontiguousarray(coefficients, np.float64)
         cdef double reals[BP_MAX_COEFFICIENTS]
         cdef void *pointers[BP_MAX_SLOTS]
         cdef int s
-        check_coefficients(len(scalars))
+        self.copy_coefficients(reals, coefficients)
         for s in range(len(slots)):
             pointers[s] = address(arrays[1 + s])
-        self.kernels.convert(reals, &scalars[0], len(scalars))
         if g.size:
             find_update(self.kernels, op.name).run(address(arrays[0]), pointers, address(g), g.size, reals)
         return tuple(arrays)
+
+    def moves_zeros(self, op, coefficients):
+        """Whether steps with these scalars change a zero parameter of zero gradient."""
+        cdef double reals[BP_MAX_COEFFICIENTS]
+        self.copy_coefficients(reals, coefficients)
+        return bool(moves_zeros(find_update(self.kernels, op.name), reals))
+
+    cdef int copy_coefficients(self, double *reals, coefficients) except -1:
+        """The scalars of a step, as kernels take them."""
+        cdef const double[::1] scalars = np.ascontiguousarray(coefficients, np.float64)
+        check_coefficients(len(scalars))
+        self.kernels.convert(reals, &scalars[0], len(scalars))
+        return 0
 
     def _pad(self, *arrays):
         """-> (rows, n, the arrays with rows padded as in a workspace; copied only where they are not)."""
