@@ -100,12 +100,12 @@ class Trainer:
                 steps = -(-len(rows.X) // self.batch_size)
                 ahead = self._coefficients(state, epochs, steps)
                 for epoch in range(epochs):
-                    coefficients, scale = next(ahead)
+                    (coefficients, rates), begin = next(ahead), state.steps
                     figures = self._train_epoch(state, rows, shuffle, coefficients, epoch, progress)
                     if figures is None:  # stopped
                         break
                     if isinstance(self.optimizer.learning_rate, Schedule):
-                        figures["learning_rate"] = scale * self.optimizer.rates(state.steps, 1, steps)[0]
+                        figures["learning_rate"] = rates[state.steps - begin - 1]
                     if validation:
                         state.store(self.network.parameters)
                         figures.update((f"val_{name}", value) for name, value in self._evaluate(validation).items())
@@ -154,18 +154,20 @@ class Trainer:
     # -- within ------------------------------------------------------------------------------------
 
     def _coefficients(self, state, epochs, steps):
-        """Yield for each epoch the optimizer's coefficients (steps, k), and what its learning rates are scaled by."""
+        """Yield the optimizer's coefficients (steps, k) and its learning rates (steps,) for each epoch."""
         schedule = self.optimizer.schedule
         together = max(1, STEPS_AHEAD // steps)
         scales = islice(schedule.scales(self.history.follow(schedule.metric)), self.history.n_epochs, None)
-        first = table = made_for = None
+        first = table = rates = made_for = None
         for epoch in range(epochs):
             begin, scale = state.steps + 1, next(scales)
             if scale != made_for or begin + steps > first + len(table):  # a batch of zero weight makes no step
                 first, made_for = begin, scale
                 n_steps = steps * min(together, epochs - epoch)
                 table = self.optimizer.coefficients(begin, n_steps, steps, scale)
-            yield table[begin - first : begin - first + steps], scale
+                rates = scale * self.optimizer.rates(begin, n_steps, steps)
+            ahead = slice(begin - first, begin - first + steps)
+            yield table[ahead], rates[ahead]
 
     def _train_epoch(self, state, rows, shuffle, coefficients, epoch, progress):
         """One pass over the rows; -> its figures, or None if it was stopped before the end."""

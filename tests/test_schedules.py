@@ -129,6 +129,15 @@ def test_a_trainer_follows_its_schedule(engine, rows):
     assert "learning_rate" not in by_hand.history
 
 
+def test_batches_without_weight(rows):
+    """Progress counts steps, and a batch of zero weight makes none."""
+    schedule, weight = bp.ExponentialDecay(0.1, 0.5), np.ones(200)
+    weight[:50] = 0
+    trainer = small_trainer(optimizer=bp.SGD(schedule), batch_size=50)
+    history = trainer.fit(*rows, epochs=3, sample_weight=weight, shuffle=False)
+    np.testing.assert_allclose(history["learning_rate"], schedule.rates(np.array([2, 5, 8]) / 4), rtol=1e-15)
+
+
 def test_ahead_or_one_by_one(rows, monkeypatch):
     """How many coefficients are computed together changes nothing."""
     trainers = [small_trainer(optimizer=bp.Nadam(bp.CosineRestarts(0.01, 2.5))) for _ in range(2)]

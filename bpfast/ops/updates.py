@@ -159,7 +159,7 @@ fill(UPDATES, (
            "w - lr b, b = momentum b + g / (sqrt(v) + epsilon)", "Tieleman & Hinton 2012, lecture 6.5"),
     Update("rmsprop_centered", {"rho": 0.99, "epsilon": 1e-8, "momentum": 0.0}, ("v", "b", "m"),
            lambda t, learning_rate, rho, epsilon, momentum: (rho, 1 - rho, learning_rate, epsilon, momentum), rmsprop_centered,
-           "the same with sqrt(v - m^2)", "Graves 2013, eqs. 38-41"),
+           "w - lr b, b = momentum b + g / (sqrt(v - m^2) + epsilon)", "Graves 2013, eqs. 38-41"),
     Update("adadelta", {"rho": 0.9, "epsilon": 1e-6}, ("v", "d"),
            lambda t, learning_rate, rho, epsilon: (rho, 1 - rho, learning_rate, epsilon), adadelta,
            "w - lr g sqrt(d + epsilon) / sqrt(v + epsilon)", "Zeiler 2012, algorithm 1"),
