@@ -1,6 +1,5 @@
 """What comes in from outside is checked here, before any work: inputs, targets, weights, settings."""
 
-import math
 from collections.abc import Callable
 from numbers import Complex, Integral, Real
 from typing import NamedTuple
@@ -146,12 +145,21 @@ def check_integer(value, name, low=1):
     return int(value)
 
 
-def check_number(value, name, low, high=math.inf):
-    """-> float, finite and in [low, high)."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not (low <= value < high and math.isfinite(value)):
-        bounds = f"in [{low}, {high})" if high < math.inf else f"at least {low} and finite"
-        raise ValueError(f"{name} must be a number {bounds}, got {value!r}")
-    return float(value)
+def check_real(value, name, interval):
+    """-> float, in an interval such as "[0, 1)"; an end that is inf is open."""
+    low, high = map(float, interval[1:-1].split(","))
+    if isinstance(value, Real) and not isinstance(value, bool):
+        above = value >= low if interval[0] == "[" else value > low
+        below = value <= high if interval[-1] == "]" else value < high
+        if above and below:
+            return float(value)
+    raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
+
+
+def check_fields(owner, intervals, **fields):
+    """-> the numbers of a description as floats, each in the interval that stands under its name."""
+    kind = type(owner).__name__
+    return {name: check_real(value, f"{kind}: {name}", intervals[name]) for name, value in fields.items()}
 
 
 def check_seed(seed):

@@ -29,6 +29,11 @@ class History(Mapping):
         """The figures of the last finished epoch, a dict."""
         return dict(self._epochs[-1]) if self._epochs else {}
 
+    def follow(self, name):
+        """Yield a quantity of every epoch, NaN where it was not measured; goes on with the epochs that are added."""
+        for epoch in self._epochs:
+            yield epoch.get(name, np.nan)
+
     def _names(self):
         return list(dict.fromkeys(name for epoch in self._epochs for name in epoch))
 

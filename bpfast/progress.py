@@ -50,7 +50,7 @@ class Progress:
         done = epoch * self._rows + rows
         rate = done / max(now - self._begin, 1e-9)
         left = (self._epochs * self._rows - done) / max(rate, 1e-9)
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if name != "seconds")
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "seconds")
         number = f"{epoch + 1:>{len(str(self._epochs))}}/{self._epochs}"
         return f"epoch {number}  {shown}  {rate:,.0f} samples/s  {left:.1f} s left"
 

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping
 
-from .data import check_number
+from .data import check_fields
 from .description import Description
 from .ops.regularization import Clip, Restraint
+
+INTERVALS = {"rate": "[0, inf)", "limit": "(0, inf)"}  # of the fields of these names
 
 
 class Regularizer(Description):
@@ -26,7 +28,7 @@ class Shrinkage(Regularizer):
     __slots__ = ("rate",)
 
     def __init__(self, rate):
-        self._set(rate=check_number(rate, f"{type(self).__name__}: rate", 0))
+        self._set(**check_fields(self, INTERVALS, rate=rate))
 
 
 class L1(Shrinkage):
@@ -75,7 +77,7 @@ class MaxNorm(Regularizer):
     formula, source = "W_j min(1, limit / |W_j|)", "Srivastava et al. 2014, 5.1"
 
     def __init__(self, limit):
-        self._set(limit=_limit(self, limit))
+        self._set(**check_fields(self, INTERVALS, limit=limit))
 
     @property
     def restraint(self):
@@ -89,7 +91,7 @@ class Clipping(Description):
     formula = source = ""
 
     def __init__(self, limit):
-        self._set(limit=_limit(self, limit))
+        self._set(**check_fields(self, INTERVALS, limit=limit))
 
     @property
     def clip(self):
@@ -178,10 +180,3 @@ def restraints(regularizer, shapes):
         if found[name].max_norm < math.inf and len(shapes[name]) == 1:
             raise ValueError(f"MaxNorm is for the weights of units, but {name!r} is a bias: give it to a weight")
     return found
-
-
-def _limit(owner, limit):
-    limit = check_number(limit, f"{type(owner).__name__}: limit", 0)
-    if limit == 0:
-        raise ValueError(f"{type(owner).__name__}: limit must be above 0, got 0: nothing would be learned")
-    return limit

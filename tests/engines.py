@@ -60,7 +60,8 @@ class Texts:
 
     def update(self, op, g, w, slots, coefficients):
         rule = self._plan.compiled(op, op.rule)
-        return tuple(np.asarray(part, self._dtype) for part in rule(g, w, *slots, *map(float, coefficients)))
+        with np.errstate(all="ignore"):
+            return tuple(np.asarray(part, self._dtype) for part in rule(g, w, *slots, *map(float, coefficients)))
 
     def _run(self, op, function, *arrays):
         with np.errstate(all="ignore"):

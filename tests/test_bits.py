@@ -10,13 +10,22 @@ from engines import SAME_BITS, kernels_of
 from samples import outputs_for, targets_for
 
 import bpfast as bp
+from bpfast import optimizers
 from bpfast.ops import ACTIVATIONS, LOSSES
 
 N_OUT = (1, 10, 17, 1000)
 OPTIMIZERS = {"sgd": bp.SGD(0.01), "adam": bp.Adam(0.01)}
+EVERY_OPTIMIZER = {
+    **{name: kind() for name, kind in optimizers.OPTIMIZERS.items()},
+    "rmsprop with momentum": bp.RMSProp(momentum=0.5),
+    "rmsprop centered": bp.RMSProp(centered=True, epsilon=1e-3),
+    "on a schedule": bp.Nadam(bp.WarmUp(bp.CosineRestarts(0.01, 3, 2), 1.5)),
+    "on a plateau": bp.Momentum(bp.ReduceOnPlateau(0.1, 0.5, patience=0, metric="loss", min_delta=0.1)),
+}
 
 needs_two_levels = pytest.mark.skipif(len(SAME_BITS) < 2, reason="v3 and v4 do not both run here")
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+every_optimizer = pytest.mark.parametrize("optimizer", EVERY_OPTIMIZER.values(), ids=EVERY_OPTIMIZER)
 
 
 def layers(activation, n_out):
@@ -73,6 +82,19 @@ def test_levels_agree_on_losses(rng, loss, dtype):
         first, second = (kernels_of(("native", level), dtype).loss(op, y, t, mean) for level in SAME_BITS)
         np.testing.assert_array_equal(first[0], second[0])
         np.testing.assert_array_equal(first[1], second[1])
+@every_optimizer
+@pytest.mark.filterwarnings("ignore:Rprop compares")
+def test_levels_agree_on_every_optimizer(monkeypatch, rng, dtype, optimizer):
+    """Its rule is fused with the gradient, or runs alone after the blocks of a large batch."""
+    X, y = training_data(10, rng, n=1100)
+    found = []
+    for level in SAME_BITS:
+        monkeypatch.setenv("BPFAST_CPU", level)
+        for batch_size in (100, 1100):
+            trainer = new_trainer(layers("tanh", 10), dtype, optimizer=optimizer, batch_size=batch_size)
+            trainer.fit(X, y, epochs=3)
+            found.append(digest(trainer.network))
+    assert found[:2] == found[2:]
 
 
 @needs_two_levels
@@ -135,19 +157,19 @@ def test_the_same_seed(engine, rng, n_out, dtype, optimizer):
     assert fit(8) == fit(8) != fit(9)
 
 
-@each_optimizer
-@pytest.mark.parametrize("pickled", [False, True], ids=["continued", "pickled"])
-def test_ten_epochs_are_five_and_five(engine, rng, dtype, optimizer, pickled):
-    """Shuffling, Adam's moments and the bias correction go on where they stood, also through a pickle."""
-    X, y = training_data(10, rng)
+@every_optimizer
+@pytest.mark.filterwarnings("ignore:Rprop compares")
+def test_ten_epochs_are_five_and_five(engine, rng, dtype, optimizer):
+    """Shuffling, what an optimizer remembers and its rates go on where they stood, also through a pickle."""
+    X, y = training_data(10, rng, n=70)
     whole, halves = (new_trainer(layers("gelu", 10), dtype, backend=engine, optimizer=optimizer) for _ in range(2))
     whole.fit(X, y, epochs=10)
     halves.fit(X, y, epochs=5)
-    if pickled:
-        halves = pickle.loads(pickle.dumps(halves))
-    halves.fit(X, y, epochs=5)
-    assert digest(whole.network) == digest(halves.network)
-    np.testing.assert_array_equal(whole.history["loss"], halves.history["loss"])
+    for trainer in (pickle.loads(pickle.dumps(halves)), halves):
+        trainer.fit(X, y, epochs=5)
+        assert digest(whole.network) == digest(trainer.network)
+        for name in whole.history.keys() - {"seconds"}:
+            np.testing.assert_array_equal(whole.history[name], trainer.history[name])
 
 
 @pytest.mark.parametrize("batch_size", [7, 2500])

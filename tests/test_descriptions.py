@@ -1,4 +1,4 @@
-"""Layers, optimizers and initializers: fixed once made, equal by value, printed as they are written."""
+"""Layers, optimizers, schedules and initializers: fixed once made, equal by value, printed as they are written."""
 
 import copy
 import math
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import bpfast as bp
-from bpfast.ops import ACTIVATIONS, UPDATES
+from bpfast.ops import ACTIVATIONS
+from bpfast.optimizers import OPTIMIZERS
 
 LEAKY = ACTIVATIONS["leaky_relu"](slope=0.2)
 NAMES = {**vars(bp), "ACTIVATIONS": ACTIVATIONS}
@@ -24,6 +25,15 @@ DESCRIPTIONS = [
     bp.Orthogonal(), bp.Orthogonal(2), bp.Orthogonal("relu"), bp.Zeros(), bp.Constant(0), bp.Constant(0.5),
     bp.Uniform(), bp.Uniform(-1), bp.Uniform(high=1), bp.Normal(), bp.Normal(0, 1), bp.Normal(1), bp.TruncatedNormal(),
     bp.TruncatedNormal(deviation=1),
+    bp.Momentum(), bp.Momentum(momentum=0.5), bp.Nesterov(), bp.AdaGrad(), bp.AdaGrad(epsilon=0.5), bp.Adadelta(),
+    bp.RMSProp(), bp.RMSProp(momentum=0.5), bp.RMSProp(centered=True), bp.Adamax(), bp.Nadam(), bp.AMSGrad(),
+    bp.Nadam(momentum_decay=0), bp.AdamW(), bp.AdamW(weight_decay=0.5), bp.Lion(), bp.Rprop(), bp.Rprop(eta_minus=0.4),
+    bp.SGD(bp.ConstantRate(0.01)), bp.Adam(bp.CosineDecay(1e-3, epochs=3)), bp.ConstantRate(0.5),
+    bp.StepDecay(0.1, 5), bp.StepDecay(0.1, 5, 0.5), bp.ExponentialDecay(0.1, 0.5), bp.InverseScaling(0.1),
+    bp.PolynomialDecay(0.1, 5), bp.PolynomialDecay(0.1, 5, power=2), bp.PolynomialDecay(0.1, 5, minimum=0.1),
+    bp.CosineDecay(0.1, 5), bp.CosineRestarts(0.1, 5), bp.CosineRestarts(0.1, 5, 2), bp.OneCycle(0.1, 5),
+    bp.WarmUp(bp.CosineDecay(0.1, 5), 3), bp.WarmUp(bp.CosineDecay(0.1, 5), 3, start=0.1),
+    bp.ReduceOnPlateau(0.1), bp.ReduceOnPlateau(0.1, metric="val_accuracy", mode="max"),
 ]  # fmt: skip
 
 every = pytest.mark.parametrize("thing", DESCRIPTIONS, ids=repr)
@@ -78,15 +88,24 @@ def test_a_residual_of_something_else():
         bp.Residual(bp.Dense(3), 3)
 
 
-@pytest.mark.parametrize("make, field", [
-    (bp.SGD, "learning_rate"), (bp.Adam, "learning_rate"),
-    (lambda value: bp.Adam(epsilon=value), "epsilon"),
-    (lambda value: bp.Adam(beta1=value), "beta1"), (lambda value: bp.Adam(beta2=value), "beta2"),
-])
+NUMBERS = {  # what is made with numbers: those that it needs; every other one has a default
+    **{bp.WarmUp: (bp.ConstantRate(1), 5), bp.StepDecay: (1, 5), bp.ExponentialDecay: (1, 0.5)},
+    **{kind: (1, 5) for kind in (bp.PolynomialDecay, bp.CosineDecay, bp.CosineRestarts, bp.OneCycle)},
+    **{kind: (1,) for kind in (bp.ConstantRate, bp.InverseScaling, bp.ReduceOnPlateau)},
+    **dict.fromkeys(OPTIMIZERS.values(), ()),
+}
+NOT_NUMBERS = ("centered", "schedule", "metric", "mode", "patience", "cooldown")
+
+
+@pytest.mark.parametrize("kind, field", [
+    (kind, field) for kind in NUMBERS for field in kind.__slots__ if field not in NOT_NUMBERS
+], ids=lambda value: getattr(value, "__name__", value))
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, "0.1", None, True, 1j])
-def test_refused_numbers(make, field, value):
-    with pytest.raises(ValueError, match=f"{field} must be a number"):
-        make(value)
+def test_refused_numbers(kind, field, value):
+    given = dict(zip(kind.__slots__, NUMBERS[kind]))
+    kind(**given)
+    with pytest.raises(ValueError, match=rf"{kind.__name__}: {field} must be a number in [\[(][^,]*, [^,]*, got"):
+        kind(**{**given, field: value})
 
 
 def test_what_they_are_without_arguments():
@@ -100,17 +119,22 @@ def test_betas_are_below_one():
     bp.Adam(beta1=0, beta2=0)
 
 
-@pytest.mark.parametrize("optimizer", [bp.SGD(0.3), bp.Adam(0.3, 0.7, 0.95, 1e-4)], ids=repr)
-def test_coefficients_of_many_steps(optimizer):
-    """A row per step: the learning rate, then what the table's text gives in double precision."""
-    found = optimizer.coefficients(5, 4)
-    assert found.dtype == np.float64 and len(found) == 4
-    for row, t in zip(found, (5, 6, 7, 8), strict=True):
-        expected = (0.3, *optimizer.update.coefficients(t, 0.3, *optimizer.update.values))
-        np.testing.assert_allclose(row, expected, rtol=1e-15)
-    assert optimizer.update.name in UPDATES
-
-
-def test_coefficients_after_very_many_steps():
-    """The bias corrections of Adam end at one."""
-    np.testing.assert_allclose(bp.Adam(0.3).coefficients(10**9, 1)[0, -2:], [0.3, 1e-8], rtol=1e-15)
+@pytest.mark.parametrize("make, error, message", [
+    (lambda: bp.SGD([0.1]), ValueError, r"SGD: learning_rate must be a number in \[0, inf\), got \[0.1\]"),
+    (lambda: bp.Momentum(momentum=1), ValueError, r"Momentum: momentum must be a number in \[0, 1\), got 1"),
+    (lambda: bp.RMSProp(centered=1), ValueError, "RMSProp: centered must be True or False, got 1"),
+    (lambda: bp.Rprop(eta_plus=1), ValueError, r"Rprop: eta_plus must be a number in \(1, inf\), got 1"),
+    (lambda: bp.Rprop(delta_min=0), ValueError, "Rprop: delta_min must be a number in .1e-30, inf"),
+    (lambda: bp.Rprop(delta_min=2, delta_max=1), ValueError, "delta_min must be at most delta_max, got 2 and 1"),
+    (lambda: bp.Rprop(bp.CosineDecay(0.1, 5)), ValueError, "Rprop: learning_rate is where step widths begin"),
+    (lambda: bp.CosineDecay(0.1, 5, minimum=0.2), ValueError, r"CosineDecay: minimum must be a number in \[0, 0.1\]"),
+    (lambda: bp.StepDecay(0.1, 5, factor=0), ValueError, r"StepDecay: factor must be a number in \(0, 1\], got 0"),
+    (lambda: bp.WarmUp(0.1, 5), TypeError, r"WarmUp: schedule must be a schedule, such as ConstantRate.*got 0.1"),
+    (lambda: bp.ReduceOnPlateau(0.1, patience=-1), ValueError, "ReduceOnPlateau: patience must be an integer"),
+    (lambda: bp.ReduceOnPlateau(0.1, cooldown=1.5), ValueError, "ReduceOnPlateau: cooldown must be an integer"),
+    (lambda: bp.ReduceOnPlateau(0.1, mode="auto"), ValueError, "mode must be 'min' or 'max', got 'auto'"),
+    (lambda: bp.ReduceOnPlateau(0.1, metric=None), ValueError, "metric must be a name such as 'val_loss', got None"),
+])
+def test_refused_optimizers_and_schedules(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

@@ -8,20 +8,20 @@ import test_house
 from checks import (
     c_names,
     check_adjoint,
-    check_algorithm_1,
     check_derivative,
     check_forward,
-    check_gradient_descent,
     check_gradients,
     check_keeps,
     check_loss,
     check_loss_derivative,
+    check_paper,
     check_range,
     check_range_is_reached,
     check_twins,
     check_update,
 )
 from engines import DTYPES, NATIVE_LEVELS, Texts, kernels_of
+from papers import OTHERS
 from samples import ROOT, copy_of_the_sources, outputs_for, python, targets_for
 
 import bpfast as bp
@@ -41,6 +41,7 @@ def caught():
 SIGMOID, TANH, GELU, SOFTMAX = (ACTIVATIONS[name] for name in ("sigmoid", "tanh", "gelu", "softmax"))
 SQUARED, ADAM, SGD = LOSSES["squared_error"], UPDATES["adam"], UPDATES["sgd"]
 LEAKY, RELU, STEP = ACTIVATIONS["leaky_relu"], ACTIVATIONS["relu"], ACTIVATIONS["step"]
+LION, RPROP = UPDATES["lion"], UPDATES["rprop"]
 
 FAULTY_ACTIVATIONS = {
     "a sign": faulty(SIGMOID, adjoint=lambda dy, x, y: -dy * y * (1 - y)),
@@ -164,6 +165,11 @@ FAULTY_UPDATES = {
     "swapped coefficients": faulty(ADAM, rule=lambda g, w, m, v, b1, r1, b2, r2, *c:
                                    ADAM.rule(g, w, m, v, b2, r2, b1, r1, *c)),
     "the first power": faulty(ADAM, rule=lambda g, w, m, v, *c: ADAM.rule(g, w, m, v, *c[:3], c[3] * 2, *c[4:])),
+    "no look ahead": faulty(UPDATES["nesterov"], rule=UPDATES["momentum"].rule),
+    "v for the largest v": faulty(UPDATES["amsgrad"], rule=lambda g, w, m, v, u, *c:
+                                  (*ADAM.rule(g, w, m, v, *c), UPDATES["amsgrad"].rule(g, w, m, v, u, *c)[-1])),
+    "the average that is kept": faulty(LION, rule=lambda g, w, m, b1, r1, *c: LION.rule(g, w, m, *c[:2], *c)),
+    "no rest": faulty(RPROP, rule=lambda g, w, delta, before, *c: (*RPROP.rule(g, w, delta, before, *c)[:2], g)),
     "no momentum": faulty(ADAM, rule=lambda g, w, m, v, *c: ADAM.rule(g, w, 0 * m, v, *c)),
 }
 
@@ -173,7 +179,7 @@ FAULTY_UPDATES = {
 def test_a_faulty_update_is_found(fault, rng):
     op = FAULTY_UPDATES[fault]
     with caught():
-        (check_algorithm_1 if op.slots else check_gradient_descent)(op, rng)
+        check_paper(op, rng)
     for level in NATIVE_LEVELS:
         with caught():
             check_update(kernels_of(("native", level), "float32"), op, rng.normal(size=100).astype("f4"), rng)
@@ -182,7 +188,17 @@ def test_a_faulty_update_is_found(fault, rng):
 def test_faulty_coefficients_are_found(rng):
     """Of the bias correction, which the first steps alone show."""
     with caught():
-        check_algorithm_1(faulty(ADAM, coefficients=lambda t, *h: ADAM.coefficients(t + 1, *h)), rng)
+        check_paper(faulty(ADAM, coefficients=lambda t, *h: ADAM.coefficients(t + 1, *h)), rng)
+
+
+@pytest.mark.parametrize("name, key", [(name, key) for name, hyper in OTHERS.items() for key in hyper])
+def test_a_faulty_hyperparameter_is_found(name, key, rng):
+    """Each of them shows in the steps that are compared with a paper."""
+    op = UPDATES[name](**OTHERS[name])
+    other = op(**{key: 0.9 * OTHERS[name][key]})
+    check_paper(op, rng)
+    with caught():
+        check_paper(faulty(op, coefficients=lambda t, rate, *h: op.coefficients(t, rate, *other.values)), rng)
 
 
 @pytest.mark.parametrize("file, table", [("activations", ACTIVATIONS), ("losses", LOSSES), ("updates", UPDATES)])
@@ -235,10 +251,15 @@ C_FAULTS = {  # what: file, its text, the fault, a test that must fail
                      r"test_ops.py::test_loss\[native-v3-float64-1.0-squared_error\]"),
     "a sum for a mean": ("ops/losses.h", "MEAN(hinge,", "SUM(hinge,",
                          r"test_ops.py::test_loss\[native-v3-float64-1.0-hinge\]"),
-    "a lost logarithm": ("backends/native/mathf.h", "bp_log(u) + (x - (u - 1)) / u", "bp_log(u)",
+    "a lost logarithm": ("backends/native/mathf.h", "FMA(FMA((real)-0.5, k, 1), x, (real)-0.5 * k)", "FMA(FMA((real)-0.5, k, 1), x + 1 - 1, (real)-0.5 * k)",
                          r"test_ops.py::test_small_losses\[native-v3-float64\]"),
-    "a coefficient": ("ops/updates.h", "c3 * (g * g)", "c2 * (g * g)",
-                      r"test_ops.py::test_update\[native-v3-float64-adam"),
+    "a coefficient": ("ops/updates.h", "FMA(c4, g, c5 * m)", "FMA(c5, g, c4 * m)",
+                      r"test_updates.py::test_update\[native-v3-float64-nadam"),
+    "a slot": ("backends/native/kernels.c", "POINTER(r, 2)", "POINTER(r, 1)",
+               r"test_updates.py::test_update\[native-v3-float64-amsgrad"),
+    "padding that is not cleaned": ("backends/native/tables.pyx", "return memcmp(numbers, &zero",
+                                    "return False and memcmp(numbers, &zero",
+                                    r"test_updates.py::test_a_trainer_runs_it\[native-v4-adam without epsilon"),
     "a sum over two paths": ("ops/dense.h", "it->adds_dx[0] ? dx + first : ZEROS, it->adds_dx[0] ? in->ld : 0",
                              "ZEROS, 0", r"test_networks.py::test_witness\[.*native-v3-.*residual\]"),
     "a sum over blocks": ("ops/dense.h", "job->continues ? g : ZEROS, job->continues ? p.width : 0", "ZEROS, 0",
@@ -266,7 +287,7 @@ def failed(tmp_path_factory):
         assert path.read_text().count(text) == 1, f"{what} cannot be planted: {file} has changed"
         path.write_text(path.read_text().replace(text, fault))
     python("setup.py", "build_ext", "--inplace", cwd=sources, path=sources)
-    files = [f"tests/test_{name}.py" for name in ("ops", "networks", "bits", "random")]
+    files = [f"tests/test_{name}.py" for name in ("ops", "updates", "networks", "bits", "random")]
     choice = "(native or levels or every_row) and not (v2 or live or mnist or digits or pauses or epochs or seed)"
     done = python("-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider", "-k", choice, *files,
                   cwd=sources, path=sources, expected=1)

@@ -64,3 +64,12 @@ def test_compared(history):
     """A mapping of arrays has an answer, whatever it is; never an error."""
     assert (history == history) in (True, False)
     assert (history == copy.deepcopy(history)) in (True, False)
+
+
+def test_followed_while_it_grows():
+    history = bp.History()
+    history.append(loss=3)
+    followed = history.follow("val_loss")
+    assert np.isnan(next(followed))
+    history.append(loss=2, val_loss=1)
+    assert next(followed) == 1 and list(followed) == []

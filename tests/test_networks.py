@@ -1,6 +1,5 @@
 """Whole networks against PyTorch in float64: recorded witnesses always, live where it is installed."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +18,6 @@ WITNESSES = Path(__file__).parent / "witnesses"
 OPTIMIZERS = {"sgd": bp.SGD(RATES["sgd"]), "adam": bp.Adam(RATES["adam"])}
 
 every_case = pytest.mark.parametrize("name", CASES)
-
-
-@pytest.fixture
-def torch_twin():
-    """The networks in PyTorch."""
-    if os.environ.get("BPFAST_REQUIRE_TORCH") != "1":
-        pytest.importorskip("torch", reason="PyTorch is not installed; the recorded witnesses are checked all the same")
-    import torch_twin
-
-    return torch_twin
 
 
 def witness(name):

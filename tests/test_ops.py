@@ -8,18 +8,15 @@ import pytest
 from checks import (
     c_names,
     check_adjoint,
-    check_algorithm_1,
     check_close,
     check_derivative,
     check_forward,
-    check_gradient_descent,
     check_keeps,
     check_loss,
     check_loss_derivative,
     check_range,
     check_range_is_reached,
     check_twins,
-    check_update,
 )
 from engines import DTYPES, ENGINES, NATIVE_LEVELS, kernels_of, name_of
 from samples import outputs_for, targets_for
@@ -42,7 +39,6 @@ def of(*ops):
 
 every_activation = of(*ACTIVATIONS.values(), *OTHERS)
 every_loss = of(*LOSSES.values(), *(op(**{name: 0.3 for name in op.hyper}) for op in LOSSES.values() if op.hyper))
-every_update = of(*UPDATES.values())
 
 
 @pytest.fixture(params=[(engine, dtype) for engine in ENGINES for dtype in DTYPES],
@@ -277,50 +273,6 @@ def test_losses_that_are_others():
     np.testing.assert_allclose(LOSSES["quantile"].per_row(y, t), median / 2, rtol=1e-14)
     np.testing.assert_allclose(LOSSES["huber"](delta=1e3).per_row(y, t), squared / 5, rtol=1e-14)
     np.testing.assert_allclose(LOSSES["huber"](delta=1e-9).per_row(y, t), 1e-9 * median, rtol=1e-6)
-
-
-# -- updates ------------------------------------------------------------------------------------------------
-
-
-@every_update
-def test_update(kernels, op, rng):
-    kernels, dtype = kernels
-    for length in LENGTHS:
-        check_update(kernels, op, rng.normal(size=length).astype(dtype), rng)
-
-
-@every_update
-def test_update_of_denormals_and_zeros(kernels, op):
-    """Gradients of zero, denormal and tiny numbers make steps that are finite and small."""
-    kernels, dtype = kernels
-    g = np.array([0.0, -0.0, 1e-40, -1e-30, 1e-20, 1e-8], dtype)
-    w, slots = np.ones_like(g), [np.zeros_like(g) for _ in op.slots]
-    for t in (1.0, 2.0, 3.0):
-        coefficients = np.array(op.coefficients(np.float64(t), 0.01, *op.values))
-        w, *slots = kernels.update(op, g, w, tuple(slots), coefficients)
-    assert np.isfinite(w).all() and (np.abs(w - 1) < 0.031).all()
-    assert (w[:2] == 1).all()
-
-
-@every_update
-def test_update_of_nan(kernels, op):
-    """A NaN stays where it is."""
-    kernels, dtype = kernels
-    g = np.arange(1, 40).astype(dtype)
-    g[17] = np.nan
-    slots = tuple(np.zeros_like(g) for _ in op.slots)
-    coefficients = np.array(op.coefficients(np.float64(1), 0.01, *op.values))
-    w = kernels.update(op, g, np.zeros_like(g), slots, coefficients)[0]
-    np.testing.assert_array_equal(np.isnan(w), np.arange(39) == 17)
-
-
-def test_sgd_is_gradient_descent(rng):
-    check_gradient_descent(UPDATES["sgd"], rng)
-
-
-def test_adam_is_algorithm_1(rng):
-    check_algorithm_1(UPDATES["adam"], rng)
-    check_algorithm_1(UPDATES["adam"](beta1=0.8, beta2=0.95, epsilon=1e-3), rng)
 
 
 # -- the tables ---------------------------------------------------------------------------------------------

@@ -7,10 +7,7 @@
 static void add_penalty(real *g, const real *w, ptrdiff_t n, const bp_parameter *p) {
     const real l1 = (real)p->l1, l2 = (real)p->l2;
     if (p->l1 == 0 && p->l2 == 0) return;
-    INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) {
-        real sign = w[i] > 0 ? 1 : w[i] < 0 ? -1 : w[i]; /* 0 of 0, NaN of NaN */
-        g[i] = FMA(l2, w[i], FMA(l1, sign, g[i]));
-    }
+    INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) g[i] = FMA(l2, w[i], FMA(l1, bp_sign(w[i]), g[i]));
 }
 
 /* w -= rate decay w. */
@@ -24,7 +21,7 @@ static void decay(real *w, ptrdiff_t n, const bp_parameter *p, double rate) {
 static void clip_value(real *g, ptrdiff_t n, double limit) {
     const real most = (real)limit;
     if (limit == NO_LIMIT) return;
-    INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) g[i] = g[i] > most ? most : g[i] < -most ? -most : g[i];
+    INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) g[i] = bp_clamp(g[i], -most, most);
 }
 
 /* The squares of every column of a strip, added up. */

@@ -145,36 +145,39 @@ static const bp_loss losses[] = {
 
 /* -- updates ------------------------------------------------------------------------------------ */
 
-#define UPDATE_BEGIN(name)                                                                                        \
+#define POINTER(slot, k) real *slot##_ = slots[k];
+#define READ(slot) real slot = slot##_[i];
+#define WRITE(slot) slot##_[i] = slot;
+#define UPDATE(name, pointers, reads, writes, rule)                                                               \
     static void name(void *W, void *const *slots, const void *G, ptrdiff_t n, const void *coefficients) {         \
         const real *c_ = coefficients, *g_ = G;                                                                   \
-        const real c0 = c_[0], c1 = c_[1], c2 = c_[2], c3 = c_[3], c4 = c_[4], c5 = c_[5];                        \
+        const real c0 = c_[0], c1 = c_[1], c2 = c_[2], c3 = c_[3], c4 = c_[4], c5 = c_[5], c6 = c_[6];            \
         real *w_ = W;                                                                                             \
-        (void)slots, (void)c0, (void)c1, (void)c2, (void)c3, (void)c4, (void)c5;
-#define UPDATE_LOOP                                                                                               \
-    INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) {                                                               \
-        const real g = g_[i];                                                                                     \
-        real w = w_[i];
-#define UPDATE0(name, rule)                                                                                       \
-    UPDATE_BEGIN(name) UPDATE_LOOP rule;                                                                          \
-    w_[i] = w;                                                                                                    \
-    }                                                                                                             \
+        (void)slots, (void)c0, (void)c1, (void)c2, (void)c3, (void)c4, (void)c5, (void)c6;                        \
+        pointers                                                                                                  \
+        INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) {                                                           \
+            const real g = g_[i];                                                                                 \
+            real w = w_[i];                                                                                       \
+            reads rule;                                                                                           \
+            writes w_[i] = w;                                                                                     \
+        }                                                                                                         \
     }
+#define UPDATE0(name, rule) UPDATE(name, , , , rule)
+#define UPDATE1(name, p, rule) UPDATE(name, POINTER(p, 0), READ(p), WRITE(p), rule)
 #define UPDATE2(name, p, q, rule)                                                                                 \
-    UPDATE_BEGIN(name) real *p##_ = slots[0], *q##_ = slots[1];                                                   \
-    UPDATE_LOOP real p = p##_[i], q = q##_[i];                                                                    \
-    rule;                                                                                                         \
-    p##_[i] = p;                                                                                                  \
-    q##_[i] = q;                                                                                                  \
-    w_[i] = w;                                                                                                    \
-    }                                                                                                             \
-    }
+    UPDATE(name, POINTER(p, 0) POINTER(q, 1), READ(p) READ(q), WRITE(p) WRITE(q), rule)
+#define UPDATE3(name, p, q, r, rule)                                                                              \
+    UPDATE(name, POINTER(p, 0) POINTER(q, 1) POINTER(r, 2), READ(p) READ(q) READ(r), WRITE(p) WRITE(q) WRITE(r), rule)
 #include "../../ops/updates.h"
 #undef UPDATE0
+#undef UPDATE1
 #undef UPDATE2
+#undef UPDATE3
 
 #define UPDATE0(name, rule) {#name, 0, name},
+#define UPDATE1(name, p, rule) {#name, 1, name},
 #define UPDATE2(name, p, q, rule) {#name, 2, name},
+#define UPDATE3(name, p, q, r, rule) {#name, 3, name},
 static const bp_update updates[] = {
 #include "../../ops/updates.h"
     {0}};

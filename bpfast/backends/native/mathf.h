@@ -83,6 +83,9 @@ static inline real bp_sqrt(real x) { return BUILTIN(sqrt)(x); }
 
 static inline real bp_abs(real x) { return BUILTIN(fabs)(x); }
 
+/* -1, 0 or 1. */
+static inline real bp_sign(real x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
+
 /* min(max(x, low), high); NaN stays NaN. */
 static inline real bp_clamp(real x, real low, real high)
 {

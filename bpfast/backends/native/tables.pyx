@@ -95,17 +95,22 @@ cdef int copy_hyper(double *hyper, op) except -1:
 
 
 cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcept nogil:
-    """Whether a step changes a zero parameter of zero gradient, such as Adam's 0 / 0 with epsilon = 0."""
+    """Whether steps change a zero parameter of zero gradient, such as Adam's 0 / 0 with epsilon = 0.
+
+    Slots may leave zero where that ends at once: what the second step does not change, no later one will.
+    """
     cdef double numbers[BP_MAX_SLOTS + 2]
-    cdef double zeros[BP_MAX_SLOTS + 2]
+    cdef double before[BP_MAX_SLOTS + 2]
+    cdef double zero = 0
     cdef void *slots[BP_MAX_SLOTS]
     cdef int s
     memset(numbers, 0, sizeof(numbers))
-    memset(zeros, 0, sizeof(zeros))
     for s in range(BP_MAX_SLOTS):
         slots[s] = &numbers[2 + s]
     update.run(&numbers[0], slots, &numbers[1], 1, coefficients)
-    return memcmp(numbers, zeros, sizeof(zeros)) != 0
+    memcpy(before, numbers, sizeof(numbers))
+    update.run(&numbers[0], slots, &numbers[1], 1, coefficients)
+    return memcmp(numbers, &zero, sizeof(zero)) != 0 or memcmp(numbers, before, sizeof(before)) != 0
 
 
 cdef int check_coefficients(Py_ssize_t n) except -1:
@@ -372,17 +377,28 @@ cdef class Kernels:
         """-> (w, *slots) after a step with these scalars."""
         arrays = [np.array(array, self.dtype, order="C") for array in (w, *slots)]
         g = np.ascontiguousarray(g, self.dtype)
-        cdef const double[::1] scalars = np.ascontiguousarray(coefficients, np.float64)
         cdef double reals[BP_MAX_COEFFICIENTS]
         cdef void *pointers[BP_MAX_SLOTS]
         cdef int s
-        check_coefficients(len(scalars))
+        self.copy_coefficients(reals, coefficients)
         for s in range(len(slots)):
             pointers[s] = address(arrays[1 + s])
-        self.kernels.convert(reals, &scalars[0], len(scalars))
         if g.size:
             find_update(self.kernels, op.name).run(address(arrays[0]), pointers, address(g), g.size, reals)
         return tuple(arrays)
+
+    def moves_zeros(self, op, coefficients):
+        """Whether steps with these scalars change a zero parameter of zero gradient."""
+        cdef double reals[BP_MAX_COEFFICIENTS]
+        self.copy_coefficients(reals, coefficients)
+        return bool(moves_zeros(find_update(self.kernels, op.name), reals))
+
+    cdef int copy_coefficients(self, double *reals, coefficients) except -1:
+        """The scalars of a step, as kernels take them."""
+        cdef const double[::1] scalars = np.ascontiguousarray(coefficients, np.float64)
+        check_coefficients(len(scalars))
+        self.kernels.convert(reals, &scalars[0], len(scalars))
+        return 0
 
     def _pad(self, *arrays):
         """-> (rows, n, the arrays with rows padded as in a workspace; copied only where they are not)."""

@@ -5,6 +5,7 @@ from functools import cache
 from types import FunctionType
 
 import numba
+import numpy as np
 
 from ...ops.special import LEAST
 from ...ops.table import Update
@@ -13,10 +14,6 @@ from ..numpy import Plan as NumpyPlan
 
 def runs(op):
     return True
-
-
-def _elementwise(op):
-    return isinstance(op, Update) or not op.rowwise
 
 
 @numba.njit
@@ -41,25 +38,44 @@ def _log_least(x):
 ON_SCALARS = {"where": _where, "normal_cdf": _normal_cdf, "log_least": _log_least}
 
 
+def _on_scalars(function):
+    """A row's text with the functions that Numba lacks."""
+    return FunctionType(function.__code__, {**function.__globals__, **ON_SCALARS})
+
+
 @cache
-def _loop(function, output=None):
-    """A row's text as a ufunc; ``output`` picks one of the values where the text returns several."""
-    element = FunctionType(function.__code__, {**function.__globals__, **ON_SCALARS})
-    if output is not None:
-        arguments = ", ".join(function.__code__.co_varnames[: function.__code__.co_argcount])
-        scope = {"rule": numba.njit(element)}
-        exec(f"def element({arguments}): return rule({arguments})[{output}]", scope)
-        element = scope["element"]
-    return numba.vectorize(element)
+def _loop(function):
+    """A row's text as a ufunc."""
+    return numba.vectorize(_on_scalars(function))
+
+
+@cache
+def _update_loop(rule, n_arrays):
+    """The text of an update as one loop over w and its slots: loop(g, *arrays, *coefficients, *new arrays)."""
+    names = list(rule.__code__.co_varnames[: rule.__code__.co_argcount])
+    old, new = names[: 1 + n_arrays], [f"new_{name}" for name in names[1 : 1 + n_arrays]]
+    read = ", ".join([*(f"{name}[i]" for name in old), *names[1 + n_arrays :]])
+    written = " ".join(f"{name}[i]," for name in new)
+    scope = {"rule": numba.njit(_on_scalars(rule))}
+    exec(f"def loop({', '.join(names + new)}):\n    for i in range(g.size): {written} = rule({read})", scope)
+    return numba.njit(scope["loop"])
 
 
 class Plan(NumpyPlan):
     """The reference with every elementwise row compiled; rowwise rows run as their texts stand."""
 
     def compiled(self, op, function):
-        if not _elementwise(op):
-            return function
         if isinstance(op, Update):
-            loops = [_loop(function, output) for output in range(1 + len(op.slots))]
-            return lambda *arguments: tuple(loop(*map(self._same_dtype, arguments)) for loop in loops)
-        return lambda *arguments: _loop(function)(*map(self._same_dtype, arguments))
+            n_arrays = 1 + len(op.slots)
+            loop = _update_loop(function, n_arrays)
+            return lambda g, *others: self._updated(loop, g, others[:n_arrays], others[n_arrays:])
+        if not op.rowwise:
+            return lambda *arguments: _loop(function)(*map(self._same_dtype, arguments))
+        return function
+
+    def _updated(self, loop, g, arrays, scalars):
+        """-> what the loop makes of w and the slots."""
+        flat = [self._same_dtype(array).ravel() for array in (g, *arrays)]
+        new = [np.empty_like(array) for array in flat[1:]]
+        loop(*flat, *map(self.dtype.type, scalars), *new)
+        return tuple(array.reshape(np.shape(g)) for array in new)

@@ -1,0 +1,249 @@
+"""Schedules: the learning rate as training goes on, a function of the progress in epochs, 0 at the first step."""
+
+from itertools import repeat
+
+import numpy as np
+
+from .data import check_fields, check_integer, check_real
+from .description import Description
+
+INTERVALS = {  # of the fields of these names
+    "rate": "[0, inf)",
+    "peak": "[0, inf)",
+    "every": "(0, inf)",
+    "epochs": "(0, inf)",
+    "period": "(0, inf)",
+    "multiplier": "[1, inf)",
+    "factor": "(0, 1]",
+    "power": "[0, inf)",
+    "start": "[0, 1]",
+    "rise": "(0, 1)",
+    "divisor": "[1, inf)",
+    "final_divisor": "[1, inf)",
+    "min_delta": "[0, inf)",
+}
+
+
+class Schedule(Description):
+    """What a learning rate that changes is to an optimizer: ``Adam(CosineDecay(1e-3, epochs=30))``.
+
+    ``metric`` names the quantity of the history that the rates follow, or is None.
+    """
+
+    __slots__ = ()
+    metric = None
+
+    def rates(self, progress):
+        """-> learning rates (n,) float64, for n steps at this progress (n,) in epochs, from 0 on."""
+        raise NotImplementedError
+
+    def scales(self, values):
+        """Yield what the rates of each epoch are multiplied by: the first, then one after each value of ``metric``."""
+        return repeat(1.0)
+
+
+class ConstantRate(Schedule):
+    """The same rate for ever; to be warmed up, ``WarmUp(ConstantRate(1e-3), epochs=5)``."""
+
+    __slots__ = ("rate",)
+
+    def __init__(self, rate):
+        self._set(**check_fields(self, INTERVALS, rate=rate))
+
+    def rates(self, progress):
+        return np.full(len(progress), self.rate)
+
+
+class StepDecay(Schedule):
+    """rate factor^k after k times ``every`` epochs."""
+
+    __slots__ = ("rate", "every", "factor")
+
+    def __init__(self, rate, every, factor=0.1):
+        self._set(**check_fields(self, INTERVALS, rate=rate, every=every, factor=factor))
+
+    def rates(self, progress):
+        return self.rate * self.factor ** np.floor(progress / self.every)
+
+
+class ExponentialDecay(Schedule):
+    """rate factor^t after t epochs, a little smaller with every step."""
+
+    __slots__ = ("rate", "factor")
+
+    def __init__(self, rate, factor):
+        self._set(**check_fields(self, INTERVALS, rate=rate, factor=factor))
+
+    def rates(self, progress):
+        return self.rate * self.factor**progress
+
+
+class InverseScaling(Schedule):
+    """rate / (1 + t)^power after t epochs.   Source: Robbins & Monro 1951, whose conditions hold for 1/2 < power <= 1.
+
+    scikit-learn's "invscaling" is the same with t counted in rows.
+    """
+
+    __slots__ = ("rate", "power")
+
+    def __init__(self, rate, power=0.5):
+        self._set(**check_fields(self, INTERVALS, rate=rate, power=power))
+
+    def rates(self, progress):
+        return self.rate / (1 + progress) ** self.power
+
+
+class PolynomialDecay(Schedule):
+    """minimum + (rate - minimum) (1 - t / epochs)^power after t epochs, minimum from then on; a line with power 1."""
+
+    __slots__ = ("rate", "epochs", "power", "minimum")
+
+    def __init__(self, rate, epochs, power=1.0, minimum=0.0):
+        self._set(**check_fields(self, INTERVALS, rate=rate, epochs=epochs, power=power))
+        self._set(minimum=_check_minimum(self, minimum))
+
+    def rates(self, progress):
+        left = 1 - np.minimum(progress / self.epochs, 1)
+        return self.minimum + (self.rate - self.minimum) * left**self.power
+
+
+class CosineDecay(Schedule):
+    """Half a cosine from rate to minimum in some epochs, minimum from then on.
+
+    minimum + (rate - minimum) (1 + cos(pi t / epochs)) / 2 after t epochs.
+    Source: Loshchilov & Hutter 2017, eq. 5.
+    """
+
+    __slots__ = ("rate", "epochs", "minimum")
+
+    def __init__(self, rate, epochs, minimum=0.0):
+        self._set(**check_fields(self, INTERVALS, rate=rate, epochs=epochs))
+        self._set(minimum=_check_minimum(self, minimum))
+
+    def rates(self, progress):
+        return _cosine(self.rate, self.minimum, np.minimum(progress / self.epochs, 1))
+
+
+class CosineRestarts(Schedule):
+    """CosineDecay again and again; each period is ``multiplier`` times as long as the one before.
+
+    Source: Loshchilov & Hutter 2017 (SGDR), eq. 5 and section 3.
+    """
+
+    __slots__ = ("rate", "period", "multiplier", "minimum")
+
+    def __init__(self, rate, period, multiplier=1.0, minimum=0.0):
+        self._set(**check_fields(self, INTERVALS, rate=rate, period=period, multiplier=multiplier))
+        self._set(minimum=_check_minimum(self, minimum))
+
+    def rates(self, progress):
+        return _cosine(self.rate, self.minimum, self._share(progress / self.period))
+
+    def _share(self, t):
+        """The share of its period that has passed at t, counted in first periods."""
+        m = self.multiplier
+        if m == 1:
+            return t % 1
+        number = 2 + int(np.log1p(t.max() * (m - 1)) / np.log(m))
+        begins = (m ** np.arange(number) - 1) / (m - 1)
+        period = np.searchsorted(begins, t, side="right") - 1
+        return (t - begins[period]) / m**period
+
+
+class WarmUp(Schedule):
+    """A line from ``start`` times a schedule's first rate to all of it in some epochs, then the schedule.
+
+    The schedule begins where the line ends: ``WarmUp(CosineDecay(1e-3, epochs=25), epochs=5)`` takes 30 epochs.
+    Source: Goyal et al. 2017, section 2.2.
+    """
+
+    __slots__ = ("schedule", "epochs", "start")
+
+    def __init__(self, schedule, epochs, start=0.0):
+        if not isinstance(schedule, Schedule):
+            raise TypeError(f"WarmUp: schedule must be a schedule, such as ConstantRate(1e-3), got {schedule!r}")
+        self._set(schedule=schedule, **check_fields(self, INTERVALS, epochs=epochs, start=start))
+
+    @property
+    def metric(self):
+        """What the schedule within follows."""
+        return self.schedule.metric
+
+    def rates(self, progress):
+        share = np.minimum(progress / self.epochs, 1)
+        return (self.start + (1 - self.start) * share) * self.schedule.rates(np.maximum(progress - self.epochs, 0))
+
+    def scales(self, values):
+        return self.schedule.scales(values)
+
+
+class OneCycle(Schedule):
+    """Half a cosine up from peak / divisor to peak, and one down to peak / (divisor final_divisor), in some epochs.
+
+    The way up takes the share ``rise`` of them.   Source: Smith & Topin 2018, with cosines for their lines.
+    """
+
+    __slots__ = ("peak", "epochs", "rise", "divisor", "final_divisor")
+
+    def __init__(self, peak, epochs, rise=0.3, divisor=25.0, final_divisor=1e4):
+        self._set(**check_fields(
+            self, INTERVALS, peak=peak, epochs=epochs, rise=rise, divisor=divisor, final_divisor=final_divisor
+        ))  # fmt: skip
+
+    def rates(self, progress):
+        first = self.peak / self.divisor
+        share = np.minimum(progress / self.epochs, 1)
+        up = _cosine(first, self.peak, share / self.rise)
+        down = _cosine(self.peak, first / self.final_divisor, (share - self.rise) / (1 - self.rise))
+        return np.where(share < self.rise, up, down)
+
+
+class ReduceOnPlateau(Schedule):
+    """rate, multiplied by ``factor`` whenever more than ``patience`` epochs in a row have not improved a metric.
+
+    An epoch improves where its ``metric``, a name in the history, beats the best so far by more than ``min_delta``;
+    ``mode`` says whether "min" or "max" is best.  After a reduction ``cooldown`` epochs are not counted.
+    The rate never falls below ``minimum``.  An epoch without the metric changes nothing.
+    """
+
+    __slots__ = ("rate", "factor", "patience", "metric", "mode", "min_delta", "cooldown", "minimum")
+
+    def __init__(self, rate, factor=0.1, patience=10, metric="val_loss", mode="min", min_delta=0.0, cooldown=0,
+                 minimum=0.0):  # fmt: skip
+        if not isinstance(metric, str):
+            raise ValueError(f"ReduceOnPlateau: metric must be a name such as 'val_loss', got {metric!r}")
+        if mode not in ("min", "max"):
+            raise ValueError(f"ReduceOnPlateau: mode must be 'min' or 'max', got {mode!r}")
+        self._set(
+            patience=check_integer(patience, "ReduceOnPlateau: patience", 0),
+            cooldown=check_integer(cooldown, "ReduceOnPlateau: cooldown", 0),
+            metric=metric, mode=mode, **check_fields(self, INTERVALS, rate=rate, factor=factor, min_delta=min_delta),
+        )  # fmt: skip
+        self._set(minimum=_check_minimum(self, minimum))
+
+    def rates(self, progress):
+        return np.full(len(progress), self.rate)
+
+    def scales(self, values):
+        sign = 1 if self.mode == "min" else -1
+        scale, lowest = 1.0, self.minimum / self.rate if self.rate else 0.0
+        best, waited, resting = np.inf, 0, 0
+        yield scale
+        for value in values:
+            if not np.isnan(value):
+                better = sign * value < best - self.min_delta
+                best = sign * value if better else best
+                waited = 0 if better or resting else waited + 1
+                resting = max(resting - 1, 0)
+                if waited > self.patience:
+                    scale, waited, resting = max(scale * self.factor, lowest), 0, self.cooldown
+            yield scale
+
+
+def _cosine(first, last, share):
+    """Half a cosine from first, where share is 0, to last, where it is 1."""
+    return last + (first - last) * (0.5 + 0.5 * np.cos(np.pi * share))
+
+
+def _check_minimum(schedule, minimum):
+    return check_real(minimum, f"{type(schedule).__name__}: minimum", f"[0, {schedule.rate!r}]")
