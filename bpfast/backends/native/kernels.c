@@ -96,8 +96,11 @@ static void reduce_loss(loss_of_outputs *run, double over, double *values, void 
             const ptrdiff_t at = begin * ld + from, width = smaller(n - from, LINE);
             run(value, (real *)DY + at, (const real *)Y + at, (const real *)T + at,
                 (end - 1 - begin) * ld + smaller(padded - from, LINE), hyper);
-            for (ptrdiff_t r = begin; r < end; r++)
-                for (ptrdiff_t j = 0; j < width; j++) values[r] += (double)value[(r - begin) * ld + j];
+            for (ptrdiff_t r = begin; r < end; r++) {
+                double sum = values[r];
+                for (ptrdiff_t j = 0; j < width; j++) sum += (double)value[(r - begin) * ld + j];
+                values[r] = sum;
+            }
         }
         for (ptrdiff_t r = begin; r < end; r++) {
             const vec share = splat((real)(mean[r] / over));
