@@ -75,7 +75,8 @@ def check_targets(y, n_out, dtype=np.float64, name="y", kind="reals"):
     if outside.any():
         row, column = np.argwhere(outside)[0]
         where = f"row {row}, output {column}," if n_out > 1 else f"row {row}"
-        cure = f"; use {kind.cure_of_mistaken.format(y=name)}" if kind.mistaken and np.isin(y, kind.mistaken).all() else ""
+        mistaken = kind.mistaken and np.isin(y, kind.mistaken).all()
+        cure = f"; use {kind.cure_of_mistaken.format(y=name)}" if mistaken else ""
         raise ValueError(f"{name} must hold {kind.expected} for this loss; {where} is {y[row, column].item()!r}{cure}")
     return y
 
