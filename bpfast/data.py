@@ -45,9 +45,9 @@ class Kind(NamedTuple):
 
     expected: str
     outside: Callable
-    of_strings: str | None = None
-    others: tuple = ()  # numbers often given for these, and
-    of_others: str | None = None  # what makes them these
+    cure_of_strings: str | None = None
+    mistaken: tuple = ()  # numbers that are often given for these
+    cure_of_mistaken: str | None = None
 
 
 KINDS = {
@@ -61,9 +61,9 @@ KINDS = {
 def check_targets(y, n_out, dtype=np.float64, name="y", kind="reals"):
     """-> y (n, n_out) of numbers of this kind (see ``ops.table.Loss``); (n,) is taken as one column."""
     kind = KINDS[kind]
-    if kind.of_strings:
+    if kind.cure_of_strings:
         y = _array(y, name)
-        _refuse_strings(y, name, f"targets must be {kind.expected}", kind.of_strings)
+        _refuse_strings(y, name, f"targets must be {kind.expected}", kind.cure_of_strings)
     y = check_numbers(y, name)
     if y.ndim == 1:
         y = y[:, None]
@@ -75,7 +75,8 @@ def check_targets(y, n_out, dtype=np.float64, name="y", kind="reals"):
     if outside.any():
         row, column = np.argwhere(outside)[0]
         where = f"row {row}, output {column}," if n_out > 1 else f"row {row}"
-        cure = f"; use {kind.of_others.format(y=name)}" if kind.others and np.isin(y, kind.others).all() else ""
+        mistaken = kind.mistaken and np.isin(y, kind.mistaken).all()
+        cure = f"; use {kind.cure_of_mistaken.format(y=name)}" if mistaken else ""
         raise ValueError(f"{name} must hold {kind.expected} for this loss; {where} is {y[row, column].item()!r}{cure}")
     return y
 

@@ -80,11 +80,11 @@ static void softmax_cross_entropy(double *values, void *DZ, const void *Z, const
         real sums[CHUNK], shifts[CHUNK];
         for (ptrdiff_t r = begin; r < end; r++) {
             const real *z = (const real *)Z + r * ld;
-            real *dz = (real *)DZ + r * ld, share = (real)mean[r];
+            real *dz = (real *)DZ + r * ld, share = (real)mean[r], rest = everywhere * share;
             ptrdiff_t t = ((const int64_t *)T)[r];
             real m = row_max(z, n), target = z[t], sum = shifted_exp(dz, z, m, n);
             if (smoothing > 0) target = FMA(smoothing, row_sum(z, n) / (real)n, at_t * target);
-            for (ptrdiff_t j = 0; j < n; j++) dz[j] = dz[j] / sum * share - everywhere * share;
+            for (ptrdiff_t j = 0; j < n; j++) dz[j] = FMA(dz[j] / sum, share, -rest);
             dz[t] -= at_t * share;
             sums[r - begin] = sum;
             shifts[r - begin] = m - target;

@@ -85,26 +85,45 @@ static const bp_activation activations[] = {
 typedef void loss_of_outputs(real *value, real *gradient, const real *y, const real *t, ptrdiff_t n,
                              const double *hyper);
 
-/* Short rows run many at a time with their padding, long ones in pieces; values are added up in index order.
+/* Add n numbers of each row to its sum: in index order, four rows side by side. */
+static void add_rows(double *sums, const real *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld) {
+    ptrdiff_t r = 0;
+    for (; r + 4 <= rows; r += 4, x += 4 * ld) {
+        double a = sums[r], b = sums[r + 1], c = sums[r + 2], d = sums[r + 3];
+        for (ptrdiff_t j = 0; j < n; j++)
+            a += (double)x[j], b += (double)x[ld + j], c += (double)x[2 * ld + j], d += (double)x[3 * ld + j];
+        sums[r] = a, sums[r + 1] = b, sums[r + 2] = c, sums[r + 3] = d;
+    }
+    for (; r < rows; r++, x += ld) {
+        double sum = sums[r];
+        for (ptrdiff_t j = 0; j < n; j++) sum += (double)x[j];
+        sums[r] = sum;
+    }
+}
+
+/* Short rows run many at a time with their padding, long ones in pieces.
  * over: what the sum of a row, and so each output's share of it, is divided by. */
 static void reduce_loss(loss_of_outputs *run, double over, double *values, void *DY, const void *Y, const void *T,
                         const double *mean, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const double *hyper) {
-    enum { LINE = 512 };
-    real value[LINE];
-    const ptrdiff_t group = ld < LINE ? LINE / ld : 1, padded = round_up(n, BP_LANES);
+    enum { PIECE = 256, PIECES = 4 };
+    real value[PIECES * PIECE];
+    const ptrdiff_t padded = round_up(n, BP_LANES), group = ld < PIECE ? PIECES * PIECE / ld : PIECES;
     for (ptrdiff_t begin = 0; begin < rows; begin += group) {
         const ptrdiff_t end = smaller(begin + group, rows);
+        real *dy = (real *)DY + begin * ld;
+        const real *y = (const real *)Y + begin * ld, *t = (const real *)T + begin * ld;
         for (ptrdiff_t r = begin; r < end; r++) values[r] = 0;
-        for (ptrdiff_t from = 0; from < padded; from += LINE) {
-            const ptrdiff_t at = begin * ld + from, width = smaller(n - from, LINE);
-            run(value, (real *)DY + at, (const real *)Y + at, (const real *)T + at,
-                (end - 1 - begin) * ld + smaller(padded - from, LINE), hyper);
-            for (ptrdiff_t r = begin; r < end; r++)
-                for (ptrdiff_t j = 0; j < width; j++) values[r] += (double)value[(r - begin) * ld + j];
-        }
-        for (ptrdiff_t r = begin; r < end; r++) {
+        if (ld < PIECE) {
+            run(value, dy, y, t, (end - 1 - begin) * ld + padded, hyper);
+            add_rows(values + begin, value, end - begin, n, ld);
+        } else
+            for (ptrdiff_t from = 0; from < padded; from += PIECE) {
+                for (ptrdiff_t r = 0, at = from; r < end - begin; r++, at += ld)
+                    run(value + r * PIECE, dy + at, y + at, t + at, smaller(padded - from, PIECE), hyper);
+                add_rows(values + begin, value, end - begin, smaller(n - from, PIECE), PIECE);
+            }
+        for (ptrdiff_t r = begin; r < end; r++, dy += ld) {
             const vec share = splat((real)(mean[r] / over));
-            real *dy = (real *)DY + r * ld;
             for (ptrdiff_t j = 0; j < padded; j += VL) *(uvec *)(dy + j) = first_of(share * loadu(dy + j), n - j);
             values[r] /= over;
         }

@@ -7,7 +7,7 @@ from types import FunctionType
 import numba
 import numpy as np
 
-from ...ops.special import LEAST
+from ...ops.special import log_least
 from ...ops.table import Update
 from ..numpy import Plan as NumpyPlan
 
@@ -28,13 +28,7 @@ def _normal_cdf(x):
     return 0.5 * math.erfc(-x * math.sqrt(0.5))
 
 
-@numba.njit
-def _log_least(x):
-    if x < LEAST:
-        return math.log(LEAST) + (x / LEAST - 1)
-    return math.log(x)
-
-
+_log_least = numba.njit(FunctionType(log_least.__code__, {**log_least.__globals__, "where": _where}))
 ON_SCALARS = {"where": _where, "normal_cdf": _normal_cdf, "log_least": _log_least}
 
 
