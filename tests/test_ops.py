@@ -162,7 +162,8 @@ def test_range(kernels, op, rng):
 def test_range_is_reached(op):
     """Where the range of a row ends, outputs come near."""
     x = np.linspace(-100, 100, 20001)[:, None] * ([1, 0] if op.rowwise else [1])
-    check_range_is_reached(op.forward(x, *op.values), op)
+    with np.errstate(over="ignore"):
+        check_range_is_reached(op.forward(x, *op.values), op)
 
 
 def test_known_softmax():

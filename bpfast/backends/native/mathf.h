@@ -155,11 +155,13 @@ static inline real bp_log(real x)
     return bp_log_sum(k, m - 1);
 }
 
-/* log(1 + x) for 0 <= x <= 1, where 1 + x would lose digits of x. */
+/* log(1 + x) = k ln 2 + log((1 + x) / 2^k) for 0 <= x <= 1, k = 1 above sqrt 2 - 1; 1 + x would lose
+   digits of x. k by rounding, as gcc makes branches of a comparison that follows those of bp_exp. */
 static inline real bp_log1p(real x)
 {
-    real k = x > (real)0x1.a8279ap-2 ? 1 : 0;                                   /* sqrt 2 - 1 */
-    return bp_log_sum(k, FMA(FMA((real)-0.5, k, 1), x, (real)-0.5 * k)); /* x, or (1 + x) / 2 - 1 */
+    const real shift = REAL(0x1.8p23, 0x1.8p52), slope = (real)1.2071067811865475; /* 0.5 / (sqrt 2 - 1) */
+    real k = FMA(slope, x, shift) - shift;
+    return bp_log_sum(k, FMA(FMA((real)-0.5, k, 1), x, (real)-0.5 * k));
 }
 
 /* tanh x = x + x z P(z), z = x*x, near 0; else 1 - 2 / (exp 2|x| + 1), where nothing cancels. */
