@@ -170,6 +170,7 @@ OTHERS = {  # hyperparameters that are not the table's, each of which shows with
     "rprop": {"eta_minus": 0.4, "eta_plus": 1.3, "delta_min": 0.02, "delta_max": 0.08},
 }
 ROWS = [*UPDATES.values(), *(UPDATES[name](**hyper) for name, hyper in OTHERS.items())]
+OF_PYTORCH = [op for op in ROWS if op.name != "lion"]
 
 
 def name_of(op):

@@ -5,7 +5,7 @@ import pytest
 from checks import check_paper, check_update
 from engines import DTYPES, ENGINES, NATIVE_LEVELS, kernels_of
 from engines import name_of as name_of_engine
-from papers import OTHERS, RATE, ROWS, STEPS, name_of, starting_point
+from papers import OF_PYTORCH, OTHERS, RATE, ROWS, STEPS, name_of, starting_point
 from samples import small_trainer
 from test_networks import WITNESSES
 
@@ -107,24 +107,19 @@ def run(kernels, op, gradients, w):
 @pytest.mark.parametrize("engine", ENGINES, ids=name_of_engine)
 def test_witness(engine):
     """What PyTorch made of the same gradients, number for number."""
-    kernels, compared = kernels_of(engine, "float64"), 0
+    kernels = kernels_of(engine, "float64")
     with np.load(WITNESSES / "optimizers.npz") as file:
         witness = dict(file)
     gradients, start = witness.pop("gradients"), witness.pop("start")
-    assert len(gradients) == STEPS
-    for op in ROWS:
-        if name_of(op) in witness:
-            found = run(kernels, op, gradients, start)
-            np.testing.assert_allclose(found, witness[name_of(op)], rtol=1e-12, atol=1e-13, err_msg=name_of(op))
-            compared += 1
-    assert compared == len(witness) == 27  # twice every row but sgd and Lion, once sgd
+    assert len(gradients) == STEPS and set(witness) == {name_of(op) for op in OF_PYTORCH}
+    for op in OF_PYTORCH:
+        found = run(kernels, op, gradients, start)
+        np.testing.assert_allclose(found, witness[name_of(op)], rtol=1e-12, atol=1e-13, err_msg=name_of(op))
 
 
-@every_row
+@pytest.mark.parametrize("op", OF_PYTORCH, ids=name_of)
 def test_live(op, torch_optimizers, rng):
     """From other numbers than those of the witness."""
-    if op.name not in torch_optimizers.TWINS:
-        pytest.skip("PyTorch has no Lion")
     gradients, start = starting_point(rng)
     found = run(kernels_of(ENGINES[0], "float64"), op, gradients, start)
     np.testing.assert_allclose(found, torch_optimizers.optimize(op, gradients, start, RATE), rtol=1e-12, atol=1e-13)
@@ -132,10 +127,18 @@ def test_live(op, torch_optimizers, rng):
 
 def test_witness_is_what_pytorch_finds(torch_optimizers):
     with np.load(WITNESSES / "optimizers.npz") as file:
-        for op in ROWS:
-            if op.name in torch_optimizers.TWINS:
-                found = torch_optimizers.optimize(op, file["gradients"], file["start"], RATE)
-                np.testing.assert_allclose(found, file[name_of(op)], rtol=1e-12, atol=1e-14)
+        for op in OF_PYTORCH:
+            found = torch_optimizers.optimize(op, file["gradients"], file["start"], RATE)
+            np.testing.assert_allclose(found, file[name_of(op)], rtol=1e-12, atol=1e-14)
+
+
+def test_defaults_are_those_of_pytorch(torch_optimizers):
+    """But for SGD's rate, which is larger here, and Momentum, which has some."""
+    for name in OPTIMIZERS.keys() - {"sgd", "momentum", "nesterov", "lion"}:
+        optimizer = OPTIMIZERS[name]()
+        settings, defaults = torch_optimizers.settings_and_defaults(optimizer.update)
+        settings.pop("amsgrad", None)  # which is what AMSGrad is
+        assert {"lr": optimizer.learning_rate, **settings}.items() <= defaults.items(), name
 
 
 # -- optimizers ---------------------------------------------------------------------------------------------

@@ -6,8 +6,6 @@ import numpy as np
 import torch
 from torch import optim
 
-from bpfast.ops import UPDATES
-
 
 def betas(beta1, beta2, epsilon, **others):
     """Adam's hyperparameters as PyTorch calls them."""
@@ -63,6 +61,12 @@ def optimize(op, gradients, w, rate):
     return np.array(found)
 
 
+def settings_and_defaults(op):
+    """-> what a row's hyperparameters are to PyTorch, and what its class takes without them."""
+    kind, settings = TWINS[op.name]
+    return settings(**op.hyper), kind([torch.zeros(1, requires_grad=True)]).defaults
+
+
 def rates(kind, rate, n, values=None, **settings):
     """-> the learning rates of n epochs under a scheduler of PyTorch, which sees the values of a metric if given."""
     optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
@@ -72,6 +76,3 @@ def rates(kind, rate, n, values=None, **settings):
         optimizer.step()
         scheduler.step(*([] if values is None else [values[epoch]]))
     return np.array(found)
-
-
-assert set(TWINS) == set(UPDATES) - {"lion"}

@@ -12,10 +12,10 @@ import numpy as np
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from papers import RATE, ROWS, name_of, starting_point  # noqa: E402
-from torch_optimizers import TWINS, optimize  # noqa: E402
+from papers import OF_PYTORCH, RATE, name_of, starting_point  # noqa: E402
+from torch_optimizers import optimize  # noqa: E402
 
 gradients, start = starting_point(np.random.default_rng(0))
-found = {name_of(op): optimize(op, gradients, start, RATE) for op in ROWS if op.name in TWINS}
+found = {name_of(op): optimize(op, gradients, start, RATE) for op in OF_PYTORCH}
 np.savez_compressed(FOLDER / "optimizers.npz", gradients=gradients, start=start, **found)
 print(f"optimizers.npz  {(FOLDER / 'optimizers.npz').stat().st_size:,} bytes")
