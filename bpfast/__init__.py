@@ -3,23 +3,32 @@
 __version__ = "0.1.0"
 
 from .backends import show_config
+from .callbacks import Callback, EarlyStopping, StopBelow, TimeLimit
 from .history import History
 from .initializers import Glorot, He
 from .layers import Dense, Residual
+from .lbfgs import LBFGS
+from .metrics import METRICS
 from .network import Network
 from .optimizers import SGD, Adam
 from .trainer import DivergenceError, Trainer
 
 __all__ = [
+    "LBFGS",
+    "METRICS",
     "SGD",
     "Adam",
+    "Callback",
     "Dense",
     "DivergenceError",
+    "EarlyStopping",
     "Glorot",
     "He",
     "History",
     "Network",
     "Residual",
+    "StopBelow",
+    "TimeLimit",
     "Trainer",
     "show_config",
 ]

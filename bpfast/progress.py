@@ -23,6 +23,17 @@ class Progress:
         self._lines = asked and verbose != "auto"
         self._begin = self._shown = time.monotonic()
         self._unended = False
+        self._prefix = ""
+
+    def restart(self, number, of):
+        """The fit begins again with other weights: the number-th time of so many, counted from 1."""
+        self._prefix = f"restart {number}/{of}  "
+        self._begin = time.monotonic()
+
+    def note(self, text):
+        """A line of its own, where there are lines."""
+        if self._lines:
+            self._rewrite(f"{self._prefix}{text}\n")
 
     def rows_done(self, epoch, rows, last):
         """Rows of the epoch (counted from 0) have been learned from; ``last`` holds the figures of the one before."""
@@ -50,9 +61,9 @@ class Progress:
         done = epoch * self._rows + rows
         rate = done / max(now - self._begin, 1e-9)
         left = (self._epochs * self._rows - done) / max(rate, 1e-9)
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if name != "seconds")
+        shown = "  ".join(f"{name} {value:#.4g}" for name, value in figures.items() if name != "seconds")
         number = f"{epoch + 1:>{len(str(self._epochs))}}/{self._epochs}"
-        return f"epoch {number}  {shown}  {rate:,.0f} samples/s  {left:.1f} s left"
+        return f"{self._prefix}epoch {number}  {shown}  {rate:,.0f} samples/s  {left:.1f} s left"
 
     def _rewrite(self, text):
         self._unended = not text.endswith("\n")

@@ -64,6 +64,10 @@ class Data(NamedTuple):
     y: np.ndarray
     weight: np.ndarray | None = None
 
+    def take(self, rows):
+        """A copy of these rows."""
+        return Data(*(None if part is None else part[rows] for part in self))
+
 
 class Plan:
     """A program made ready to run.  Backends implement the verbs below."""

@@ -98,6 +98,11 @@ class Loss(Op):
     def __init__(self, name, hyper, value, gradient, fuses, labels, formula, source):
         super().__init__(name, hyper, formula, source, value=value, gradient=gradient, fuses=fuses, labels=labels)
 
+    @property
+    def targets(self):
+        """What the targets are: "labels" or "reals"."""
+        return "labels" if self.labels else "reals"
+
 
 class Update(Op):
     """One step of an optimizer on every parameter: ``w, *slots = rule(g, w, *slots, *coefficients)``.
