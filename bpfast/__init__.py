@@ -8,6 +8,7 @@ from .history import History
 from .initializers import Glorot, He
 from .layers import Dense, Residual
 from .lbfgs import LBFGS
+from .learning_rate import LearningRateTest, find_learning_rate
 from .metrics import METRICS
 from .network import Network
 from .optimizers import SGD, Adam
@@ -25,10 +26,12 @@ __all__ = [
     "Glorot",
     "He",
     "History",
+    "LearningRateTest",
     "Network",
     "Residual",
     "StopBelow",
     "TimeLimit",
     "Trainer",
+    "find_learning_rate",
     "show_config",
 ]
