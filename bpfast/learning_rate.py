@@ -27,7 +27,7 @@ class LearningRateTest:
 
     @property
     def suggestion(self):
-        """A tenth of the rate where the smoothed loss is smallest, or, if smaller, the rate where half its fall is done.
+        """The smaller of a tenth of the rate of the smallest smoothed loss, and the rate where half its fall is done.
 
         Beyond the first the loss may grow; beyond the second a small problem may have been learned before it could.
         """

@@ -26,7 +26,7 @@ def learning_curves(history, ax=None, *, metric="loss"):
         epochs = range(1, len(values) + 1)
         marker = "o" if len(values) == 1 else None  # a line of one point cannot be seen
         ax.plot(epochs, values, dash, color=colour, marker=marker, linewidth=2.5, label=label)
-    if metric == "loss" and all((history[key] > 0).all() for key in keys):
+    if metric == "loss" and not any((history[key] <= 0).any() for key in keys):
         ax.set_yscale("log")
     elif metric == "accuracy":
         ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g} %"))

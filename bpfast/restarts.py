@@ -33,9 +33,8 @@ def fit_often(trainer, task, restarts):
                 low, high = random.words(2, trainer.seed, random.RESTART, restart).tolist()
                 trainer._state, trainer.history, trainer._epoch = None, History(), 0
                 trainer.network.redraw(low + (high << 32))
-            try:
-                trainer._run(task)
-            except DivergenceError as error:
+            error = _error_of(trainer, task)
+            if error:
                 diverged = error
                 continue
             loss = trainer._evaluate(task.validation or task.rows)["loss"]
@@ -51,6 +50,14 @@ def fit_often(trainer, task, restarts):
         if best is not None:
             restore(trainer, best)
         raise
+
+
+def _error_of(trainer, task):
+    """Fit once; -> the DivergenceError that it ended in, or None."""
+    try:
+        trainer._run(task)
+    except DivergenceError as error:
+        return error
 
 
 def restore(trainer, attempt):
