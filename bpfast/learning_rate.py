@@ -5,7 +5,7 @@ from itertools import count
 
 import numpy as np
 
-from . import data, plots
+from . import data
 from .divergence import DivergenceError
 from .task import check_rows
 from .trainer import SECONDS_PER_RUN
@@ -37,7 +37,9 @@ class LearningRateTest:
 
     def plot(self, ax=None):
         """Draw the losses over the rates; -> the matplotlib Axes."""
-        return plots.learning_rate_curve(self, ax)
+        from .plots import learning_rate_curve
+
+        return learning_rate_curve(self, ax)
 
     def __repr__(self):
         return f"LearningRateTest({len(self.rates)} steps, suggestion={self.suggestion:.3g})"

@@ -35,27 +35,30 @@ class Progress:
         if self._lines:
             self._rewrite(f"{self._prefix}{text}\n")
 
-    def rows_done(self, epoch, rows, last):
-        """Rows of the epoch (counted from 0) have been learned from; ``last`` holds the figures of the one before."""
-        now = time.monotonic()
-        if self._live and now - self._shown > REFRESH:
-            self._shown = now
-            self._rewrite(self._line(epoch, rows, now, last))
+    def rows_done(self, epoch, rows, history):
+        """Rows of the epoch (counted from 0) have been learned from; ``history`` holds the epochs before."""
+        if self._live:
+            self._refresh(epoch, rows, history.last)
 
     def epoch_done(self, epoch, figures):
         """An epoch is finished with these figures."""
-        now = time.monotonic()
         if self._lines:
-            self._rewrite(self._line(epoch, self._rows, now, figures) + "\n")
+            self._rewrite(self._line(epoch, self._rows, time.monotonic(), figures) + "\n")
         elif self._live and epoch + 1 == self._epochs:
-            self._rewrite(self._line(epoch, self._rows, now, figures))
-        else:
-            self.rows_done(epoch, self._rows, figures)
+            self._rewrite(self._line(epoch, self._rows, time.monotonic(), figures))
+        elif self._live:
+            self._refresh(epoch, self._rows, figures)
 
     def close(self):
         """End the line, so that what follows begins on one of its own."""
         if self._unended:
             self._write("\n")
+
+    def _refresh(self, epoch, rows, figures):
+        now = time.monotonic()
+        if now - self._shown > REFRESH:
+            self._shown = now
+            self._rewrite(self._line(epoch, rows, now, figures))
 
     def _line(self, epoch, rows, now, figures):
         done = epoch * self._rows + rows

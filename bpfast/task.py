@@ -30,7 +30,8 @@ class Task(NamedTuple):
 
     def order(self, plan, seed, epoch):
         """-> (n,) intp, the rows to learn from in the order of an epoch."""
-        order = plan.permutation(self.n, seed, epoch) if self.shuffle else np.arange(self.n)
+        n = self.n
+        order = plan.permutation(n, seed, epoch) if self.shuffle else np.arange(n)
         return order if self.training is None else self.training[order]
 
     def all_rows(self):

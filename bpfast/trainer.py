@@ -218,9 +218,10 @@ class Trainer:
 
     def _train_epoch(self, task, state, coefficients, epoch):
         """One pass over the rows; -> its figures, or None if it was stopped before the end."""
-        plan, rows, n = self._plan, task.rows, task.n
+        plan, rows, progress, callbacks = self._plan, task.rows, task.progress, task.callbacks
         begin = time.perf_counter()
         order = task.order(plan, self.seed, self._epoch)
+        n = len(order)
         self._epoch += 1
         state.save()
         with plan.workspace() as workspace:
@@ -230,8 +231,8 @@ class Trainer:
                 if self._stopped:
                     return None
                 done = plan.run(state, workspace, rows, order, done, coefficients, SECONDS_PER_RUN)
-                task.progress.rows_done(epoch, done, self.history.last)
-                for callback in task.callbacks:
+                progress.rows_done(epoch, done, self.history)
+                for callback in callbacks:
                     callback.tick(self)
             if workspace.diverged or state.not_finite():
                 broken = {name: array.copy() for name, array in self.network.parameters.items()}

@@ -13,16 +13,20 @@ from checks import (
     check_forward,
     check_gradient_descent,
     check_gradients,
+    check_held_out,
     check_keeps,
     check_loss,
     check_loss_derivative,
+    check_metric,
     check_twins,
     check_update,
 )
 from engines import DTYPES, NATIVE_LEVELS, Texts, kernels_of
 from samples import ROOT, copy_of_the_sources, python
+from test_metrics import twin
 
 import bpfast as bp
+from bpfast import data, metrics
 from bpfast.ops import ACTIVATIONS, LOSSES, UPDATES
 from bpfast.ops.activations import normal_cdf
 
@@ -143,6 +147,39 @@ def test_faulty_coefficients_are_found(rng):
     """Of the bias correction, which the first steps alone show."""
     with caught():
         check_algorithm_1(faulty(ADAM, coefficients=lambda t, *h: ADAM.coefficients(t + 1, *h)), rng)
+
+
+FAULTY_METRICS = {
+    "no weights": ("accuracy", lambda t, y, w: metrics.accuracy(t, y)),
+    "a mean over rows": ("balanced_accuracy", metrics.accuracy),
+    "swapped arguments": ("balanced_accuracy", lambda t, y, w: metrics.balanced_accuracy(y, t, w)),
+    "a micro mean": ("f1", metrics.accuracy),
+    "no root": ("root_mean_squared_error", metrics.mean_squared_error),
+    "a half": ("mean_squared_error", lambda t, y, w: metrics.mean_squared_error(t, y, w) / 2),
+    "a mean without weights": ("r2", lambda t, y, w: metrics.r2(t, y)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY_METRICS)
+def test_a_faulty_metric_is_found(fault, rng):
+    name, function = FAULTY_METRICS[fault]
+    t, y = rng.integers(3, size=(2, 40)) if name in metrics.OF_CLASSES else rng.normal(size=(2, 40, 2))
+    weight = rng.uniform(size=40)
+    check_metric(metrics.METRICS[name], twin(name), t, y, weight)
+    with caught():
+        check_metric(function, twin(name), t, y, weight)
+
+
+@pytest.mark.parametrize("fault", [
+    lambda n, share, seed, labels: data.hold_out(n, share, seed),  # not of each class alike
+    lambda n, share, seed, labels: data.hold_out(n, share, seed, labels)[::-1],
+    lambda n, share, seed, labels: (np.arange(n), data.hold_out(n, share, seed, labels)[1]),  # learned from too
+], ids=["classes", "sides", "all rows"])
+def test_a_faulty_hold_out_is_found(fault):
+    labels = np.repeat([0, 1, 2], [5000, 4000, 10])
+    check_held_out(data.hold_out, labels, 0.3)
+    with caught():
+        check_held_out(fault, labels, 0.3)
 
 
 @pytest.mark.parametrize("file, table", [("activations", ACTIVATIONS), ("losses", LOSSES), ("updates", UPDATES)])

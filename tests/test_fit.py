@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from checks import digest
+from checks import check_held_out, digest
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import small_trainer
@@ -32,9 +32,7 @@ def test_hold_out(n, share, n_classes, seed):
 
 
 def test_classes_are_held_out_alike():
-    labels = np.repeat([0, 1, 2], [500, 400, 100])
-    held = data.hold_out(1000, 0.2, 3, labels)[1]
-    assert np.abs(np.bincount(labels[held]) - [100, 80, 20]).max() <= 1
+    check_held_out(data.hold_out, np.repeat([0, 1, 2], [500, 400, 100]), 0.2)
 
 
 def test_every_row_may_be_held_out():
