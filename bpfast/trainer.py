@@ -37,7 +37,7 @@ class Trainer:
         Rows per step; the last batch of an epoch may be smaller.  1 learns online, "full" from all rows at once.
     metrics : sequence of str or function
         What ``evaluate``, and validation after every epoch, measure beside the loss: names of
-        ``bpfast.metrics.METRICS``, or functions ``f(y_true, y_pred)`` of the targets and the network's outputs
+        ``bpfast.METRICS``, or functions ``f(y_true, y_pred)`` of the targets and the network's outputs
         (n, n_out); one that has a parameter ``sample_weight`` is given the weights (n,) or None.
         Without any it is "accuracy", where targets are classes.
     seed : int, optional

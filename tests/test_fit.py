@@ -241,6 +241,22 @@ def test_stop_ends_all_restarts(rows):
     begun.clear()
     small_trainer().fit(*rows, epochs=2, restarts=5, callbacks=[Count(), lambda t, f: len(begun) == 2 and t.stop()])
     assert len(begun) == 2
+    begun.clear()
+    small_trainer().fit(*rows, epochs=2, restarts=5, callbacks=[Count(), bp.TimeLimit(0)])
+    assert len(begun) == 1
+
+
+def test_redraw():
+    """The weights of another seed, in the same arrays."""
+    net, other = (bp.Network([bp.Dense(3), bp.Dense(1)], input_shape=2, seed=seed) for seed in (1, 2))
+    arrays = dict(net.parameters)
+    arrays["0.bias"][...] = 1
+    assert net.redraw(2) is net and net == other and net.seed == 2
+    assert all(net.parameters[name] is array for name, array in arrays.items())
+    with pytest.raises(ValueError, match="seed"):
+        net.redraw(-1)
+    with pytest.raises(ValueError, match="does not know its number of inputs"):
+        bp.Network([bp.Dense(1)]).redraw(0)
 
 
 def test_a_restart_that_diverges(rows):
