@@ -3,9 +3,13 @@
 __version__ = "0.1.0"
 
 from .backends import show_config
+from .callbacks import Callback, EarlyStopping, StopBelow, TimeLimit
 from .history import History
 from .initializers import Constant, Glorot, He, LeCun, Normal, Orthogonal, TruncatedNormal, Uniform, Zeros
 from .layers import Dense, Residual
+from .lbfgs import LBFGS
+from .learning_rate import LearningRateTest, find_learning_rate
+from .metrics import METRICS
 from .network import Network
 from .ops import ACTIVATIONS, LOSSES
 from .optimizers import (
@@ -42,7 +46,9 @@ __all__ = [
     "ACTIVATIONS",
     "L1",
     "L2",
+    "LBFGS",
     "LOSSES",
+    "METRICS",
     "SGD",
     "AMSGrad",
     "AdaGrad",
@@ -50,6 +56,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Callback",
     "ClipGlobalNorm",
     "ClipNorm",
     "ClipValue",
@@ -59,12 +66,14 @@ __all__ = [
     "CosineRestarts",
     "Dense",
     "DivergenceError",
+    "EarlyStopping",
     "ExponentialDecay",
     "Glorot",
     "He",
     "History",
     "InverseScaling",
     "LeCun",
+    "LearningRateTest",
     "Lion",
     "MaxNorm",
     "Momentum",
@@ -80,11 +89,14 @@ __all__ = [
     "Residual",
     "Rprop",
     "StepDecay",
+    "StopBelow",
+    "TimeLimit",
     "Trainer",
     "TruncatedNormal",
     "Uniform",
     "WarmUp",
     "WeightDecay",
     "Zeros",
+    "find_learning_rate",
     "show_config",
 ]

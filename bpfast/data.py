@@ -1,12 +1,14 @@
 """What comes in from outside is checked here, before any work: inputs, targets, weights, settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Complex, Integral, Real
 from typing import NamedTuple
 
 import numpy as np
 
 from .backends.base import Data
+from .ops import random
+from .ops.table import within
 
 BLOCK = 1 << 20  # elements looked at in one go, so that a check allocates little
 
@@ -133,6 +135,70 @@ def check_weight(weight, n, name="sample_weight"):
     return weight
 
 
+def class_labels(y, targets):
+    """-> (n,) int64 labels of checked targets, or None where they are no classes: labels, or one output's 0 and 1."""
+    if targets == "labels":
+        return y
+    if targets == "unit" and y.shape[1] == 1 and ((y == 0) | (y == 1)).all():
+        return y[:, 0].astype(np.int64)
+    return None
+
+
+def weigh_classes(rows, class_weight, labels, n_classes, training=None):
+    """-> Data whose weights are multiplied by those of the classes, in the rows to learn from (None: all).
+
+    class_weight    "balanced": n / (k n_c), n_c of n rows in class c, k classes that there are; King & Zeng 2001
+                    or a mapping label -> weight, 1 where it has none; or a sequence of a weight per class
+    """
+    if labels is None:
+        raise ValueError("class_weight is for class labels, but these targets are numbers; use sample_weight")
+    training = slice(None) if training is None else training
+    weight = np.ones(len(labels)) if rows.weight is None else rows.weight.copy()
+    weight[training] *= _class_weights(class_weight, labels[training], n_classes)[labels[training]]
+    return rows._replace(weight=check_weight(weight, len(weight), "sample_weight times class_weight"))
+
+
+def _class_weights(given, labels, n_classes):
+    """-> (n_classes,) float64"""
+    if isinstance(given, str) and given == "balanced":
+        counts = np.bincount(labels, minlength=n_classes)
+        return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    if isinstance(given, str) or not np.iterable(given):
+        raise ValueError(f'class_weight must be "balanced", a mapping or a sequence, got {given!r}')
+    if not isinstance(given, Mapping):
+        if len(given) != n_classes:
+            raise ValueError(f"class_weight has {len(given)} entries, but there are {n_classes} classes")
+        given = dict(enumerate(given))
+    weights = np.ones(n_classes)
+    for label, weight in given.items():
+        if label not in range(n_classes):
+            raise ValueError(f"class_weight has the unknown label {label!r}; labels are 0 .. {n_classes - 1}")
+        weights[int(label)] = check_number(weight, f"class_weight[{label!r}]", 0)
+    return weights
+
+
+def hold_out(n, share, seed, labels=None):
+    """-> (rows to learn from, rows held out), (k,) intp in ascending order: a share of n rows drawn from the seed.
+
+    Each label gives its share as near as whole rows allow, and keeps at least one row to learn from.
+    """
+    if isinstance(share, bool) or not 0 < share < 1:
+        raise ValueError(f"validation must be a share of the rows between 0 and 1, or (X, y), got {share!r}")
+    labels = np.zeros(n, np.int64) if labels is None else labels
+    shuffled = np.lexsort((random.words(n, seed, random.HOLD_OUT, 0), labels))  # by label, then at random
+    first = np.diff(labels[shuffled], prepend=-1) != 0
+    candidates = shuffled[~first]
+    count = round(n * share)
+    if not 0 < count <= len(candidates):
+        raise ValueError(
+            f"validation={share!r} of {n} rows would hold out {count}; at least one must be, and "
+            f"{np.count_nonzero(first)} stay to learn from, one of each class"
+        )
+    held = np.zeros(n, bool)
+    held[candidates[np.arange(count) * len(candidates) // count]] = True  # evenly, so that labels keep their shares
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
 def check_parameters(parameters):
     """Refuse NaN and infinity in a network's parameters."""
     for name, array in parameters.items():
@@ -148,13 +214,9 @@ def check_integer(value, name, low=1):
 
 def check_real(value, name, interval):
     """-> float, in an interval such as "[0, 1)"; an end that is inf is open."""
-    low, high = map(float, interval[1:-1].split(","))
-    if isinstance(value, Real) and not isinstance(value, bool):
-        above = value >= low if interval[0] == "[" else value > low
-        below = value <= high if interval[-1] == "]" else value < high
-        if above and below:
-            return float(value)
-    raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, Real) or not within(value, interval):
+        raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
+    return float(value)
 
 
 def check_fields(owner, intervals, **fields):

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from . import extras
+
 
 class History(Mapping):
     """Name -> array with an entry per finished epoch: "loss", "seconds", "val_loss", "val_accuracy", ...
 
-    "loss" is the mean over the epoch's rows while the parameters were changing.
+    "loss" is the mean over the epoch's rows while the parameters were changing; metrics are measured on validation
+    data alone, since training data would need a second pass.
     Where a quantity was not measured in an epoch its entry is NaN.
     """
 
@@ -33,6 +36,21 @@ class History(Mapping):
         """Yield a quantity of every epoch, NaN where it was not measured; goes on with the epochs that are added."""
         for epoch in self._epochs:
             yield epoch.get(name, np.nan)
+    def to_pandas(self):
+        """-> pandas.DataFrame, a column per quantity, a row per epoch; its index "epoch" counts from 1."""
+        extras.need("pandas", "History.to_pandas")
+        import pandas
+
+        return pandas.DataFrame(dict(self), index=pandas.RangeIndex(1, self.n_epochs + 1, name="epoch"))
+
+    def plot(self, metric="loss", ax=None):
+        """Draw a quantity over the epochs, of training and validation data as far as they are there.
+
+        -> the matplotlib Axes; ``history.plot().figure.savefig("curves.png")`` writes the picture.
+        """
+        from .plots import learning_curves
+
+        return learning_curves(self, ax, metric=metric)
 
     def _names(self):
         return list(dict.fromkeys(name for epoch in self._epochs for name in epoch))

@@ -49,9 +49,19 @@ class Network:
         if self.program is None:
             with BUILDING:
                 if self.program is None:
-                    self._draw(self._builder(n_in))
+                    builder = self._builder(n_in)
+                    self._parameters = Parameters(self._drawn(builder))
+                    self.program = builder.program()  # last: whoever sees it finds the parameters too
         if n_in != self.program.n_in:
             raise ValueError(f"this network has {self.program.n_in} inputs, got {n_in}")
+        return self
+
+    def redraw(self, seed):
+        """Draw the weights again, from another seed, into the arrays that there are; biases begin again too."""
+        self._check_built("weights to draw again")
+        self.seed = data.check_seed(seed)
+        for name, array in self._drawn(self._builder(self.n_in)).items():
+            self._parameters[name] = array
         return self
 
     def program_for(self, n_in):
@@ -149,13 +159,13 @@ class Network:
     def __getstate__(self):
         return {**self.__dict__, "_plan": None}  # a plan belongs to the process and its CPU
 
-    def _draw(self, builder):
+    def _drawn(self, builder):
+        """-> {name: array}, the parameters that the seed begins with."""
         rng, arrays = np.random.default_rng(self.seed), {}
         for name, shape in builder.shapes.items():
             draw = builder.initializers[name]
             arrays[name] = (np.zeros(shape) if draw is None else draw(rng, shape)).astype(self.dtype)
-        self._parameters = Parameters(arrays)
-        self.program = builder.program()  # last: whoever sees it finds the parameters too
+        return arrays
 
     def _builder(self, n_in):
         builder = Builder(n_in)

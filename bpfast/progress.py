@@ -23,36 +23,50 @@ class Progress:
         self._lines = asked and verbose != "auto"
         self._begin = self._shown = time.monotonic()
         self._unended = False
+        self._prefix = ""
 
-    def rows_done(self, epoch, rows, last):
-        """Rows of the epoch (counted from 0) have been learned from; ``last`` holds the figures of the one before."""
-        now = time.monotonic()
-        if self._live and now - self._shown > REFRESH:
-            self._shown = now
-            self._rewrite(self._line(epoch, rows, now, last))
+    def restart(self, number, of):
+        """The fit begins again with other weights: the number-th time of so many, counted from 1."""
+        self._prefix = f"restart {number}/{of}  "
+        self._begin = time.monotonic()
+
+    def note(self, text):
+        """A line of its own, where there are lines."""
+        if self._lines:
+            self._rewrite(f"{self._prefix}{text}\n")
+
+    def rows_done(self, epoch, rows, history):
+        """Rows of the epoch (counted from 0) have been learned from; ``history`` holds the epochs before."""
+        if self._live:
+            self._refresh(epoch, rows, history.last)
 
     def epoch_done(self, epoch, figures):
         """An epoch is finished with these figures."""
-        now = time.monotonic()
         if self._lines:
-            self._rewrite(self._line(epoch, self._rows, now, figures) + "\n")
+            self._rewrite(self._line(epoch, self._rows, time.monotonic(), figures) + "\n")
         elif self._live and epoch + 1 == self._epochs:
-            self._rewrite(self._line(epoch, self._rows, now, figures))
-        else:
-            self.rows_done(epoch, self._rows, figures)
+            self._rewrite(self._line(epoch, self._rows, time.monotonic(), figures))
+        elif self._live:
+            self._refresh(epoch, self._rows, figures)
 
     def close(self):
         """End the line, so that what follows begins on one of its own."""
         if self._unended:
             self._write("\n")
 
+    def _refresh(self, epoch, rows, figures):
+        now = time.monotonic()
+        if now - self._shown > REFRESH:
+            self._shown = now
+            self._rewrite(self._line(epoch, rows, now, figures))
+
     def _line(self, epoch, rows, now, figures):
         done = epoch * self._rows + rows
         rate = done / max(now - self._begin, 1e-9)
         left = (self._epochs * self._rows - done) / max(rate, 1e-9)
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "seconds")
+        shown = "  ".join(f"{name} {value:#.4g}" for name, value in figures.items() if name != "seconds")
         number = f"{epoch + 1:>{len(str(self._epochs))}}/{self._epochs}"
-        return f"epoch {number}  {shown}  {rate:,.0f} samples/s  {left:.1f} s left"
+        return f"{self._prefix}epoch {number}  {shown}  {rate:,.0f} samples/s  {left:.1f} s left"
 
     def _rewrite(self, text):
         self._unended = not text.endswith("\n")

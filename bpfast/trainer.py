@@ -4,27 +4,25 @@ import os
 import sys
 import threading
 import time
-import warnings
 from itertools import islice
 
 import numpy as np
 
 from . import backends, data
+from .divergence import DivergenceError, find_culprit
 from .history import History
+from .lbfgs import LBFGS, minimize
+from .metrics import check_metrics, get_metrics, measure
 from .network import Network
-from .ops.regularization import penalty
 from .ops.table import Loss
 from .optimizers import Adam, Optimizer
-from .progress import Progress
 from .regularizers import check_clip, check_regularizer, restraints
+from .restarts import fit_often
 from .schedules import Schedule
+from .task import check_rows, check_task
 
 SECONDS_PER_RUN = 0.05  # the longest that compiled code keeps Python from looking at signals
 STEPS_AHEAD = 4096  # whose coefficients are computed together
-
-
-class DivergenceError(ArithmeticError):
-    """The loss or a parameter became infinite or NaN; the network is back at the end of the last finite epoch."""
 
 
 class Trainer:
@@ -39,31 +37,37 @@ class Trainer:
         averaged over the batch.  It must suit the activation of the last layer; pairs that belong together, such
         as "softmax" and "cross_entropy", are computed in one stable pass.
     optimizer : str or Optimizer
-        "adam", "sgd", ..., or an object such as ``Adam(1e-3)``; with a schedule for its learning rate the history
-        has the "learning_rate" of the last step of every epoch.
-    batch_size : int
-        Rows per step; the last batch of an epoch may be smaller.
+        "adam", "sgd", ..., or an object such as ``Adam(1e-3)`` or ``LBFGS()``; with a schedule for its learning rate
+        the history has the "learning_rate" of the last step of every epoch.
+    batch_size : int or "full"
+        Rows per step; the last batch of an epoch may be smaller.  1 learns online, "full" from all rows at once.
     regularizer : Regularizer, several, or a dict from names of parameters to them, optional
         ``L2(1e-4)`` restrains every weight and no bias; ``{"0.weight": L1(1e-3)}`` only what it names.  Penalties
         belong to the training loss and its gradient, not to ``evaluate``.
     clip : ClipValue, ClipNorm or ClipGlobalNorm, optional
         Bounds the gradient, with that of the penalties, before a step.
+    metrics : sequence of str or function
+        What ``evaluate``, and validation after every epoch, measure beside the loss: names of
+        ``bpfast.METRICS``, or functions ``f(y_true, y_pred)`` of the targets and the network's outputs
+        (n, n_out); one that has a parameter ``sample_weight`` is given the weights (n,) or None.
+        Without any it is "accuracy", where targets are classes.
     seed : int, optional
-        Of the shuffling; None draws one.
+        Of the shuffling, the rows held out and the restarts; None draws one.
     backend : "auto", "native", "numba" or "numpy"
         "auto" takes the first of these that can run.
     """
 
-    def __init__(self, network, *, loss, optimizer=Adam(), batch_size=32, regularizer=None, clip=None, seed=None,
-                 backend="auto"):
+    def __init__(self, network, *, loss, optimizer=Adam(), batch_size=32, regularizer=None, clip=None, metrics=(),
+                 seed=None, backend="auto"):
         if not isinstance(network, Network):
             raise TypeError(f"network must be a bpfast.Network, got {network!r}")
         self.network = network
         self.loss = Loss.get(loss)
         self.optimizer = Optimizer.get(optimizer)
-        self.batch_size = min(data.check_integer(batch_size, "batch_size"), sys.maxsize)
         self.regularizer = check_regularizer(regularizer)
         self.clip = check_clip(clip)
+        self.batch_size = _check_batch_size(batch_size)
+        self.metrics = get_metrics(metrics)
         seed = data.check_seed(seed)
         self.seed = int.from_bytes(os.urandom(8), "little") if seed is None else seed
         self.backend = backends.choose(backend)
@@ -71,11 +75,13 @@ class Trainer:
         _check_pair(network, self.loss)
         self._epoch = 0  # epochs begun; keys the shuffling
         self._stopped = self._fitting = False
+        self._calling = False  # within a callback, where the trainer is whole
         self._plan = self._state = None
         self._resume = None  # steps and slots of a pickled trainer, until its state is made
         self._busy = Alone()
 
-    def fit(self, X, y, *, epochs=10, validation=None, sample_weight=None, shuffle=True, verbose="auto"):
+    def fit(self, X, y, *, epochs=10, validation=None, sample_weight=None, class_weight=None, shuffle=True,
+            callbacks=(), restarts=1, verbose="auto"):
         """Train for a number of epochs, or go on for as many more; -> ``self.history``.
 
         Parameters
@@ -85,12 +91,23 @@ class Trainer:
             Class labels (n,) or one-hot rows (n, n_out) for cross_entropy, else numbers (n, n_out) or (n,):
             in [0, 1] for binary_cross_entropy, not negative for poisson, -1 or +1 for hinge.
         epochs : int
-        validation : (X, y) or (X, y, sample_weight), optional
-            Evaluated after every epoch: "val_loss", and "val_accuracy" for labels.
+        validation : (X, y), (X, y, sample_weight), or a share in (0, 1); optional
+            Evaluated after every epoch: "val_loss", and "val_accuracy" for labels.  A share of the rows is held out
+            by the trainer's seed, of each class alike: the same rows in every fit to these targets.
         sample_weight : array (n,), optional
             The loss of a batch is the mean weighted by it; a batch of zero weight makes no step.
+        class_weight : "balanced", mapping label -> weight, or sequence of n_out weights; optional
+            Multiplies the weights of the rows learned from; figures of validation stay without it.
+            "balanced" is n / (k n_c) for n_c of n rows, k classes; a label that a mapping leaves out has weight 1.
         shuffle : bool
             Draw a new order of the rows for every epoch.
+        callbacks : Callback or function f(trainer, figures), or a sequence of them
+            Look on and may end the fit: ``EarlyStopping()``, ``StopBelow(0.01)``, ``TimeLimit(60)``, your own.
+        restarts : int
+            Fit so often, first from the parameters of now, then from weights drawn by the trainer's seed, and keep
+            the fit whose network ends with the smallest loss on the validation data, else on the training data;
+            network, optimizer and history are then of this one.  One that diverges is passed over.
+            Ctrl-C leaves the best of those that ended.
         verbose : True, False or "auto"
             A line per epoch, nothing, or one progress line on a terminal.
 
@@ -101,39 +118,26 @@ class Trainer:
             if self._fitting:
                 raise RuntimeError("this Trainer is already fitting: a fit cannot begin within another one")
             self._stopped = False
-            epochs = data.check_integer(epochs, "epochs")
-            if not isinstance(shuffle, (bool, np.bool_)):
-                raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
-            rows, validation = self._check(X, y, sample_weight, validation)
-            self._check_optimizer(len(rows.X), validation)
-            progress = Progress(verbose, epochs, len(rows.X))
-            state = self._begin(rows.X.shape[1])
+            restarts = data.check_integer(restarts, "restarts")
+            if restarts > 1 and (self._epoch or self._state or self._resume):
+                raise ValueError(
+                    f"restarts={restarts} draws weights anew, which would throw away what this Trainer has learned: "
+                    "use a new Trainer, or restarts=1 to go on"
+                )
+            task = check_task(self, X, y, epochs=epochs, validation=validation, sample_weight=sample_weight,
+                              class_weight=class_weight, shuffle=shuffle, callbacks=callbacks, verbose=verbose)
             try:
                 self._fitting = True
-                steps = -(-len(rows.X) // self.batch_size)
-                ahead = self._coefficients(state, epochs, steps)
-                for epoch in range(epochs):
-                    coefficients, begin = next(ahead), state.steps
-                    figures = self._train_epoch(state, rows, shuffle, coefficients, epoch, progress)
-                    if figures is None:  # stopped
-                        break
-                    if isinstance(self.optimizer.learning_rate, Schedule):
-                        figures["learning_rate"] = coefficients[state.steps - begin - 1, 0]
-                    if validation:
-                        state.store(self.network.parameters)
-                        figures.update((f"val_{name}", value) for name, value in self._evaluate(validation).items())
-                    self.history.append(**figures)
-                    progress.epoch_done(epoch, figures)
-                state.store(self.network.parameters)
+                if restarts == 1:
+                    self._run(task)
+                else:
+                    fit_often(self, task, restarts)
                 self._fitting = False
             except BaseException:  # Ctrl-C too, wherever it came
-                if state.not_finite():
-                    state.go_back()
-                state.store(self.network.parameters)
-                self._fitting = False
+                self._fitting = self._calling = False
                 raise
             finally:
-                progress.close()
+                task.progress.close()
         return self.history
 
     def stop(self):
@@ -148,8 +152,12 @@ class Trainer:
             return plan.forward(self.network.parameters, workspace, X)
 
     def evaluate(self, X, y, sample_weight=None):
-        """-> {"loss": mean over the rows} and for labels {"accuracy": share of rows whose largest output is right}."""
-        rows, _ = self._check(X, y, sample_weight)
+        """-> {"loss": mean over the rows, and the trainer's metrics: without any given, "accuracy" for classes}.
+
+        The class that is predicted is that of the largest output for labels, y > 0.5 for targets 0 and 1, the sign for
+        -1 and 1; where every row has several labels, "accuracy" is the mean over them.
+        """
+        rows = check_rows(self, X, y, sample_weight)
         self.network.build(rows.X.shape[1])
         return self._evaluate(rows)
 
@@ -158,16 +166,66 @@ class Trainer:
 
         E is the mean loss over all rows plus the penalties of the regularizer.
         """
-        rows, _ = self._check(X, y, sample_weight)
+        rows = check_rows(self, X, y, sample_weight)
         self.network.build(rows.X.shape[1])
         data.check_parameters(self.network.parameters)
         plan = self._get_plan()
         state = plan.new_state(self.network.parameters)
         with plan.workspace() as workspace:
-            loss = plan.gradient(state, workspace, rows) + self._penalty()
+            loss = plan.gradient(state, workspace, rows) + plan.penalty(self.network.parameters)
         return loss, state.gradients()
 
     # -- within ------------------------------------------------------------------------------------
+
+    def _run(self, task):
+        """A fit from the parameters of now."""
+        state = self._begin(task.rows.X.shape[1])
+        try:
+            self._call(task, state, "begin")
+            if isinstance(self.optimizer, LBFGS):
+                self._minimize(task, state)
+            else:
+                self._descend(task, state)
+            state.store(self.network.parameters)
+            self._call(task, state, "end")
+        except BaseException:
+            if state.not_finite():
+                state.go_back()
+            state.store(self.network.parameters)
+            raise
+
+    def _descend(self, task, state):
+        """Epochs of the optimizer's steps."""
+        steps = -(-task.n // self._rows_per_step)
+        optimizer = coefficients = None
+        for epoch in range(task.epochs):
+            if self._stopped:
+                break
+            if self.optimizer is not optimizer:  # at first, and when a callback has set another rate
+                optimizer, coefficients = self.optimizer, self._coefficients(state, task.epochs - epoch, steps)
+            table, begin = next(coefficients), state.steps
+            figures = self._train_epoch(task, state, table, epoch)
+            if figures and isinstance(optimizer.learning_rate, Schedule):
+                figures["learning_rate"] = table[state.steps - begin - 1, 0]
+            if figures is None or self._finish_epoch(task, state, epoch, figures):
+                break
+
+    def _minimize(self, task, state):
+        """Iterations of L-BFGS, an epoch each."""
+
+        def stopped():
+            for callback in task.callbacks:
+                callback.tick(self)
+            return self._stopped
+
+        def finished(epoch, figures):
+            self._epoch += 1
+            return self._finish_epoch(task, state, epoch, figures)
+
+        why = minimize(
+            self.optimizer, self.network, self._plan, state, task.all_rows(), task.epochs, stopped, finished
+        )
+        task.progress.note(f"L-BFGS ended: {why}")
 
     def _coefficients(self, state, epochs, steps):
         """Yield the optimizer's coefficients (steps, 1 + k) for each epoch."""
@@ -183,17 +241,18 @@ class Trainer:
                 table = self.optimizer.coefficients(begin, n_steps, steps, scale)
             yield table[begin - first : begin - first + steps]
 
-    def _train_epoch(self, state, rows, shuffle, coefficients, epoch, progress):
+    def _train_epoch(self, task, state, coefficients, epoch):
         """One pass over the rows; -> its figures, or None if it was stopped before the end."""
-        plan, n = self._plan, len(rows.X)
+        plan, rows, progress, callbacks = self._plan, task.rows, task.progress, task.callbacks
         begin = time.perf_counter()
-        order = plan.permutation(n, self.seed, self._epoch) if shuffle else np.arange(n)
+        order = task.order(plan, self.seed, self._epoch)
+        n = len(order)
         self._epoch += 1
         state.save()
         penalties = 0.0
         if plan.restraints:
             state.store(self.network.parameters)
-            penalties = self._penalty()
+            penalties = plan.penalty(self.network.parameters)
         with plan.workspace() as workspace:
             workspace.start()
             done = 0
@@ -201,72 +260,61 @@ class Trainer:
                 if self._stopped:
                     return None
                 done = plan.run(state, workspace, rows, order, done, coefficients, SECONDS_PER_RUN)
-                progress.rows_done(epoch, done, self.history.last)
+                progress.rows_done(epoch, done, self.history)
+                for callback in callbacks:
+                    callback.tick(self)
             if workspace.diverged or state.not_finite():
                 broken = {name: array.copy() for name, array in self.network.parameters.items()}
                 state.store(broken)
                 state.go_back()
-                first = min(done, n - 1) // self.batch_size * self.batch_size
-                culprit = self._find_culprit(broken, rows.X[order[first : first + self.batch_size]])
+                size = self._rows_per_step
+                first = min(done, n - 1) // size * size
+                culprit = find_culprit(self.network, broken, rows.X[order[first : first + size]])
                 raise self._divergence(culprit, rows.X)
             loss = workspace.loss_sum / workspace.weight_sum + penalties
         return {"loss": loss, "seconds": time.perf_counter() - begin}
+
+    def _finish_epoch(self, task, state, epoch, figures):
+        """Validation, history, progress and callbacks of an epoch; -> whether one of these ends the fit."""
+        if task.validation:
+            state.store(self.network.parameters)
+            figures.update((f"val_{name}", value) for name, value in self._evaluate(task.validation).items())
+        self.history.append(**figures)
+        task.progress.epoch_done(epoch, figures)
+        return self._call(task, state, "epoch", figures)
+
+    def _call(self, task, state, moment, *figures):
+        """Call what looks on, with the trainer whole, and go on from the parameters that it leaves."""
+        if not task.callbacks:
+            return False
+        state.store(self.network.parameters)
+        self._calling = True
+        answers = [getattr(callback, moment)(self, *figures) for callback in task.callbacks]
+        self._calling = False
+        data.check_parameters(self.network.parameters)
+        state.load(self.network.parameters)
+        return any(answer is True for answer in answers)
 
     def _evaluate(self, rows):
         plan = self._get_plan()
         with plan.workspace() as workspace:
             losses, outputs = plan.losses(self.network.parameters, workspace, rows)
-        figures = {"loss": np.average(losses, weights=rows.weight)}
-        if self.loss.labels:
-            right = (outputs.argmax(axis=1) == rows.y) & ~np.isnan(outputs).any(axis=1)
-            figures["accuracy"] = np.average(right, weights=rows.weight)
-        return {name: float(value) for name, value in figures.items()}
+        metrics = check_metrics(self.metrics, self.loss.targets, plan.program.n_out)
+        return {
+            "loss": float(np.average(losses, weights=rows.weight)),
+            **measure(metrics, self.loss.targets, rows.y, outputs, rows.weight),
+        }
 
-    def _check(self, X, y, sample_weight, validation=None):
-        """Check everything before the network is touched; -> Data of both."""
-        dtype = self.network.dtype
-        X = data.check_inputs(X, self.network.n_in, dtype)
-        program = self.network.program_for(X.shape[1])
-        rows = data.check_data(X, y, sample_weight, self.loss, program, dtype)
-        if validation is None:
-            return rows, None
-        if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
-            raise ValueError(f"validation must be (X, y) or (X, y, sample_weight), got {type(validation).__name__}")
-        X_val, y_val, *weight = validation
-        weight = weight[0] if weight else None
-        return rows, data.check_data(X_val, y_val, weight, self.loss, program, dtype, "validation ")
-
-    def _check_optimizer(self, n_rows, validation):
-        """Refuse a schedule that follows what is not recorded; warn of batches the optimizer is not made for."""
-        recorded = ["loss"]
-        if validation:
-            recorded += ["val_loss", "val_accuracy"] if self.loss.labels else ["val_loss"]
-        metric = self.optimizer.schedule.metric
-        if metric not in (None, *recorded):
-            hint = "" if validation else "; what begins with val_ needs validation=(X, y)"
-            raise ValueError(
-                f"the learning rate follows {metric!r}, but this fit records only {', '.join(recorded)}{hint}"
-            )
-        if self.optimizer.full_batch and self.batch_size < n_rows:
-            name = type(self.optimizer).__name__
-            warnings.warn(
-                f"{name} compares the gradients of successive steps, so it needs every row in every batch: "
-                f"give batch_size={n_rows} or more, it is {self.batch_size}",
-                stacklevel=3,
-            )
+    @property
+    def _rows_per_step(self):
+        return sys.maxsize if self.batch_size == "full" else self.batch_size
 
     def _get_plan(self):
         if self._plan is None:
             found = restraints(self.regularizer, self.network.program.shapes)
             self._plan = self.network.plan(
-                self.backend, self.loss, self.optimizer.update, self.batch_size, found, self.clip)
+                self.backend, self.loss, self.optimizer.update, self._rows_per_step, found, self.clip)
         return self._plan
-
-    def _penalty(self):
-        """What the regularizer adds to the training loss, at the network's parameters of now."""
-        parameters = self.network.parameters
-        return sum(float(penalty(parameters[name].astype(np.float64), restraint.l1, restraint.l2))
-                   for name, restraint in self._get_plan().restraints.items())
 
     def _begin(self, n_in):
         """-> the State with the network's parameters of now and the slots of before."""
@@ -275,6 +323,12 @@ class Trainer:
         for name, array in self.network.parameters.items():
             if not array.flags.writeable:
                 raise ValueError(f"parameter {name!r} is read-only; training writes into it")
+        weights = {name: array for name, array in self.network.parameters.items() if array.ndim == 2}
+        if len(weights) > 1 and not any(array.any() for array in weights.values()):
+            raise ValueError(
+                f"every weight is zero, {next(iter(weights))!r} the first: all units of a hidden layer would stay "
+                'alike; draw the weights with an initializer, such as Dense(..., initializer="glorot")'
+            )
         plan = self._get_plan()
         if self._state is None:
             state = plan.new_state(self.network.parameters)
@@ -285,19 +339,6 @@ class Trainer:
         else:
             self._state.load(self.network.parameters)
         return self._state
-
-    def _find_culprit(self, parameters, X):
-        """Where the first infinite or NaN number stands in a network with these parameters, in words."""
-        for name, array in parameters.items():
-            if not np.isfinite(array).all():
-                return f"in parameter {name!r}"
-        program = self.network.program
-        values = self.network.plan("numpy").activations(parameters, X.astype(self.network.dtype))[1]
-        for instruction in program.instructions:
-            if not np.isfinite(values[instruction.output]).all():
-                return f"in the output of layer {instruction.layer!r}"
-        last = np.abs(values[program.output]).max()
-        return f"in the loss: the network's outputs reach {last:.3g}"
 
     def _divergence(self, culprit, X):
         back = self.history.n_epochs
@@ -310,22 +351,26 @@ class Trainer:
             f"The network is back where it was before that epoch ({back} finished). Try: {'; '.join(cures)}"
         )
 
+    def _remembered(self):
+        """What the optimizer remembers, of which ``_begin`` makes a State again; or None."""
+        if self._state is None:
+            return self._resume
+        return {"steps": self._state.steps, "slots": self._state.slots()}
+
     def __setattr__(self, name, value):
         if name == "optimizer":
             value = Optimizer.get(value)
         if self.__dict__.get("_plan") is not None:
-            other_rule = name == "optimizer" and value.update.name != self.optimizer.update.name
+            other_rule = name == "optimizer" and _rule(value) != _rule(self.optimizer)
             if name in ("network", "loss", "batch_size", "regularizer", "clip", "backend") or other_rule:
                 raise AttributeError(f"a Trainer that has begun cannot change its {name}; make a new Trainer")
         super().__setattr__(name, value)
 
     def __getstate__(self):
-        if self._fitting:
+        if self._fitting and not self._calling:
             raise RuntimeError("this Trainer is fitting; pickle or copy it when fit has returned")
-        resume = self._resume
-        if self._state is not None:
-            resume = {"steps": self._state.steps, "slots": self._state.slots()}
-        return {**self.__dict__, "_plan": None, "_state": None, "_busy": None, "_resume": resume}
+        idle = {"_plan": None, "_state": None, "_busy": None, "_fitting": False, "_calling": False, "_stopped": False}
+        return {**self.__dict__, **idle, "_resume": self._remembered()}
 
     def __setstate__(self, state):
         self.__dict__.update(state, _busy=Alone())
@@ -343,6 +388,19 @@ class Alone:
 
     def __exit__(self, *_):
         self._lock.release()
+
+
+def _rule(optimizer):
+    """What a Trainer's slots are laid out for: the name of an update, or None."""
+    return optimizer.update and optimizer.update.name
+
+
+def _check_batch_size(batch_size):
+    if isinstance(batch_size, str) and batch_size == "full":
+        return batch_size
+    if isinstance(batch_size, str):
+        raise ValueError(f'batch_size must be an integer of at least 1 or "full", got {batch_size!r}')
+    return min(data.check_integer(batch_size, "batch_size"), sys.maxsize)
 
 
 def _check_pair(network, loss):

@@ -200,6 +200,21 @@ def check_gradients(backend, layers, loss, X, y, sample_weight=None, **settings)
         np.testing.assert_allclose(gradient @ v, differences(value, start, v, step=1e-4), rtol=1e-7, atol=1e-8)
 
 
+def check_metric(function, expected, t, y, weight):
+    """A metric is what another library makes of the same predictions, with weights and without."""
+    for w in (None, weight):
+        np.testing.assert_allclose(function(t, y, w), expected(t, y, w), rtol=1e-12, atol=1e-15)
+
+
+def check_held_out(hold_out, labels, share):
+    """Every row is on one side, as many as asked for are held out, and of each class alike."""
+    training, held = hold_out(len(labels), share, 3, labels)
+    np.testing.assert_array_equal(np.sort(np.concatenate([training, held])), np.arange(len(labels)))
+    assert len(held) == round(share * len(labels))
+    assert np.abs(np.bincount(labels[held]) - share * np.bincount(labels)).max() <= 1
+    assert set(labels[training]) == set(labels)
+
+
 def flat(arrays):
     """A dict of arrays as one vector."""
     return np.concatenate([array.ravel() for array in arrays.values()])

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -58,6 +59,33 @@ def test_copies(history, make):
         np.testing.assert_array_equal(other[name], history[name])
     other.append(loss=1.0)
     assert history.n_epochs == 2 and other.n_epochs == 3
+
+
+def test_to_pandas(history):
+    frame = history.to_pandas()
+    assert list(frame) == list(history) and frame.index.name == "epoch" and list(frame.index) == [1, 2]
+    for name in history:
+        np.testing.assert_array_equal(frame[name], history[name])
+    assert len(bp.History().to_pandas()) == 0
+
+
+def test_plot(history):
+    ax = history.plot()
+    assert ax.get_yscale() == "log" and len(ax.lines) == 2
+    assert history.plot("seconds", ax) is ax and len(ax.lines) == 3
+    with pytest.raises(KeyError, match="accuracy"):
+        history.plot("accuracy")
+    history.append(loss=-1.0)  # as some losses may be
+    assert history.plot().get_yscale() == "linear"
+
+
+@pytest.mark.parametrize("package, extra, call", [
+    ("pandas", "pandas", lambda history: history.to_pandas()), ("matplotlib", "plot", lambda history: history.plot()),
+])
+def test_without_an_extra(history, monkeypatch, package, extra, call):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf'needs {package}: python -m pip install "bpfast\[{extra}\]"'):
+        call(history)
 
 
 def test_compared(history):

@@ -94,14 +94,16 @@ def test_interrupt_within_a_large_batch(engine, rng, monkeypatch):
 PACKAGE = os.path.dirname(bp.__file__)
 
 
-def interrupt_at(count):
-    """A trace function that interrupts at the count-th line of bpfast.
+def interrupt_at(count, modules):
+    """A trace function that interrupts at the count-th line of these modules of bpfast, of all without any.
 
     Not while parameters are copied out: an interrupt there is the second one, or comes after the fit.
     """
+    files = tuple(os.path.join(PACKAGE, f"{module}.py") for module in modules) or PACKAGE
+
     def trace(frame, event, arg):
         nonlocal count
-        if not frame.f_code.co_filename.startswith(PACKAGE) or frame.f_code.co_name == "store":
+        if not frame.f_code.co_filename.startswith(files) or frame.f_code.co_name == "store":
             return None
         if event == "line":
             count -= 1
@@ -112,7 +114,37 @@ def interrupt_at(count):
     return trace
 
 
-def test_interrupt_at_every_line(backend, rows):
+def interrupt_everywhere(make, fit, outcome, *modules):
+    """Interrupt a fit at each of its lines in turn; -> what ``outcome`` makes of the trainer after each, in order."""
+    found, interrupted = [], True
+    while interrupted:
+        trainer, interrupted = make(), False
+        with np.errstate():  # a trace function, unlike a signal, can come between a with block and its end
+            sys.settrace(interrupt_at(len(found) + 1, modules))
+            try:
+                fit(trainer)
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                sys.settrace(None)
+        found.append(outcome(trainer))
+    return found
+
+
+class Watcher(bp.Callback):
+    """Has a line at every moment, and ends nothing."""
+
+    def epoch(self, trainer, figures):
+        trainer.predict([[0.0] * 6])
+
+    def tick(self, trainer):
+        return None
+
+
+@pytest.mark.parametrize("callbacks, modules", [
+    ((), ()), ([Watcher(), bp.EarlyStopping("loss")], ("trainer", "callbacks")),
+], ids=["alone", "watched"])
+def test_interrupt_at_every_line(backend, rows, callbacks, modules):
     """Wherever it comes, what is left is as of a finished batch: the network, the moments, and the trainer's lock."""
     X, y = rows[0][:24], rows[1][:24]
     trainer = small_trainer(backend, batch_size=8)
@@ -130,21 +162,41 @@ def test_interrupt_at_every_line(backend, rows):
             trainer.fit(X[: 8 * batches], y[: 8 * batches], epochs=1, shuffle=False)
         outcomes[outcome(trainer)] = batches
 
-    seen, line, interrupted = set(), 0, True
-    while interrupted:
-        trainer, line, interrupted = pickle.loads(saved), line + 1, False
-        with np.errstate():  # a trace function, unlike a signal, can come between a with block and its end
-            sys.settrace(interrupt_at(line))
-            try:
-                trainer.fit(X, y, epochs=1, shuffle=False)
-            except KeyboardInterrupt:
-                interrupted = True
-            finally:
-                sys.settrace(None)
-        found = outcome(trainer)
-        assert found in outcomes, f"line {line}"
-        seen.add(outcomes[found])
-    assert line > 50 and seen >= {0, 3}
+    found = interrupt_everywhere(
+        lambda: pickle.loads(saved), lambda trainer: trainer.fit(X, y, epochs=1, shuffle=False, callbacks=callbacks),
+        outcome, *modules)
+    assert len(found) > 50 and set(found) <= set(outcomes)
+    assert {outcomes[each] for each in found} >= {0, 3}
+
+
+def test_interrupt_at_every_line_of_lbfgs(rows):
+    """What is left is as of a finished iteration."""
+    X, y = rows[0][:24], rows[1][:24]
+    trainer = small_trainer("numpy", optimizer=bp.LBFGS())
+    trainer.network.build(6)
+    saved, outcomes = pickle.dumps(trainer), [digest(trainer.network)]
+    trainer.fit(X, y, epochs=2, callbacks=lambda t, f: outcomes.append(digest(t.network)))
+    found = interrupt_everywhere(lambda: pickle.loads(saved), lambda trainer: trainer.fit(X, y, epochs=2),
+                                 lambda trainer: (digest(trainer.network), trainer.fit(X, y, epochs=1))[0],
+                                 "lbfgs", "trainer")
+    assert len(found) > 50 and set(found) == set(outcomes)
+
+
+def test_interrupt_at_every_line_of_restarts(rows):
+    """What is left is the best restart that ended, or what there was before; another fit goes on."""
+    X, y = rows[0][:16], rows[1][:16]
+    trainer = small_trainer("numpy", batch_size=8)
+    trainer.network.build(6)
+    saved, outcomes = pickle.dumps(trainer), [digest(trainer.network)]
+    for restarts in (1, 2):
+        trainer = pickle.loads(saved)
+        trainer.fit(X, y, epochs=1, restarts=restarts, shuffle=False)
+        outcomes.append(digest(trainer.network))
+    found = interrupt_everywhere(lambda: pickle.loads(saved),
+                                 lambda trainer: trainer.fit(X, y, epochs=1, restarts=2, shuffle=False),
+                                 lambda trainer: (digest(trainer.network), trainer.fit(X, y, epochs=1))[0],
+                                 "restarts", "trainer", "network")
+    assert len(found) > 100 and len(set(outcomes)) == 3 and set(found) == set(outcomes)
 
 
 def test_stop_from_another_thread(engine, rows):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..ops import random
-from ..ops.regularization import Clip
+from ..ops.regularization import Clip, penalty
 from ..ops.table import ACTIVATIONS, Activation, Loss, Update
 
 
@@ -72,6 +72,10 @@ class Data(NamedTuple):
     y: np.ndarray
     weight: np.ndarray | None = None
 
+    def take(self, rows):
+        """A copy of these rows."""
+        return Data(*(None if part is None else part[rows] for part in self))
+
 
 class Plan:
     """A program made ready to run.  Backends implement the verbs below.
@@ -123,6 +127,11 @@ class Plan:
         ``state.gradients()`` then holds its gradient, with that of the penalties on parameters.
         """
         raise NotImplementedError
+
+    def penalty(self, parameters):
+        """-> float, what the restraints add to the training loss at these parameters (name -> array)."""
+        return sum((penalty(parameters[name].astype("f8"), restraint.l1, restraint.l2)
+                    for name, restraint in self.restraints.items()), 0.0)
 
     def run(self, state, workspace, data, order, begin, coefficients, seconds):
         """Train on the batches of ``order`` (n,) from row ``begin`` on; -> the row to go on from.

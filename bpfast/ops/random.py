@@ -6,7 +6,7 @@ The twin is random.h.
 
 import numpy as np
 
-SHUFFLE = 1  # the purposes: draws for one never meet those for another
+SHUFFLE, HOLD_OUT, RESTART = 1, 2, 3  # the purposes: draws for one never meet those for another
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)

@@ -26,7 +26,7 @@ class Op:
         for key, value in hyper.items():
             if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
                 raise ValueError(f"{self.name}: {key} must be a finite number, got {value!r}")
-            if key in self.bounds and not _within(value, self.bounds[key]):
+            if key in self.bounds and not within(value, self.bounds[key]):
                 raise ValueError(f"{self.name}: {key} must lie in {self.bounds[key]}, got {value!r}")
         return self.with_parts(hyper={**self.hyper, **{k: float(v) for k, v in hyper.items()}})
 
@@ -75,7 +75,7 @@ def _restore(cls, name, hyper):
     return cls.get(name)(**hyper)
 
 
-def _within(number, interval):
+def within(number, interval):
     """Whether a number lies in an interval such as "[0, 1)"."""
     low, high = map(float, interval[1:-1].split(","))
     return (low < number < high) or (number == low and interval[0] == "[") or (number == high and interval[-1] == "]")
@@ -157,6 +157,11 @@ class Loss(Op):
     def fused_with(self, activation):
         """The row that computes this loss and the activation before it in one pass, or None."""
         return next((row(**self.hyper) for row in self.table.values() if row.fuses == (activation.name, self.name)), None)
+
+    @property
+    def targets(self):
+        """What the targets are: "labels" or "reals"."""
+        return "labels" if self.labels else "reals"
 
 
 class Update(Op):

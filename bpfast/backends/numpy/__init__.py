@@ -134,7 +134,7 @@ class Plan(base.Plan):
         end = time.monotonic() + seconds
         while begin < len(order) and not workspace.diverged:
             rows = order[begin : begin + self.batch_size]
-            batch = base.Data(*(None if part is None else part[rows] for part in data))
+            batch = data.take(rows)
             weight = float(len(rows)) if batch.weight is None else batch.weight.sum()
             if weight > 0:
                 loss = self.gradient(state, workspace, batch)

@@ -1,0 +1,21 @@
+"""When numbers stop being finite: the error, and where it began."""
+
+import numpy as np
+
+
+class DivergenceError(ArithmeticError):
+    """The loss or a parameter became infinite or NaN; the network is back at the end of the last finite epoch."""
+
+
+def find_culprit(network, parameters, X):
+    """Where the first infinite or NaN number stands in a network with these parameters, in words."""
+    for name, array in parameters.items():
+        if not np.isfinite(array).all():
+            return f"in parameter {name!r}"
+    program = network.program
+    values = network.plan("numpy").activations(parameters, X.astype(network.dtype))[1]
+    for instruction in program.instructions:
+        if not np.isfinite(values[instruction.output]).all():
+            return f"in the output of layer {instruction.layer!r}"
+    last = np.abs(values[program.output]).max()
+    return f"in the loss: the network's outputs reach {last:.3g}"

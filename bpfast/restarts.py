@@ -1,0 +1,68 @@
+"""Several fits from different weights, of which the best stays."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .divergence import DivergenceError
+from .history import History
+from .ops import random
+
+
+class Attempt(NamedTuple):
+    """What a fit left, and the loss that it is judged by."""
+
+    loss: float
+    seed: int | None
+    vector: np.ndarray
+    resume: dict
+    history: History
+    epoch: int
+
+
+def fit_often(trainer, task, restarts):
+    """Fit so often, first from the parameters of now, then from new draws; the trainer becomes the best of them.
+
+    Each but the first is what a Trainer of the same seed does with a network of the seed drawn here.
+    """
+    best = diverged = None
+    try:
+        for restart in range(restarts):
+            task.progress.restart(restart + 1, restarts)
+            if restart:
+                low, high = random.words(2, trainer.seed, random.RESTART, restart).tolist()
+                trainer._state, trainer.history, trainer._epoch = None, History(), 0
+                trainer.network.redraw(low + (high << 32))
+            error = _error_of(trainer, task)
+            if error:
+                diverged = error
+                continue
+            loss = np.nan_to_num(trainer._evaluate(task.validation or task.rows)["loss"], nan=np.inf)
+            if best is None or loss < best.loss:
+                seed, vector = trainer.network.seed, trainer.network.to_vector()
+                best = Attempt(loss, seed, vector, trainer._remembered(), trainer.history, trainer._epoch)
+            if trainer._stopped:
+                break
+        if best is None:
+            raise diverged
+        restore(trainer, best)
+    except BaseException:
+        if best is not None:
+            restore(trainer, best)
+        raise
+
+
+def _error_of(trainer, task):
+    """Fit once; -> the DivergenceError that it ended in, or None."""
+    try:
+        trainer._run(task)
+    except DivergenceError as error:
+        return error
+
+
+def restore(trainer, attempt):
+    """Make a trainer what it was after an attempt."""
+    trainer._state, trainer._resume = None, attempt.resume
+    trainer.history, trainer._epoch = attempt.history, attempt.epoch
+    trainer.network.seed = attempt.seed
+    trainer.network.from_vector(attempt.vector)

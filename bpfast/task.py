@@ -1,0 +1,111 @@
+"""What a fit is asked to do, checked before any work."""
+
+import warnings
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+
+from . import data
+from .backends.base import Data
+from .callbacks import prepare_callbacks
+from .metrics import check_metrics
+from .progress import Progress
+from .schedules import Schedule
+
+
+class Task(NamedTuple):
+    """Rows, and how often and in which order they are learned from."""
+
+    rows: Data
+    training: np.ndarray | None  # which of the rows are learned from; None: all
+    validation: Data | None
+    epochs: int
+    shuffle: bool
+    callbacks: list
+    progress: Progress
+
+    @property
+    def n(self):
+        """The number of rows that are learned from."""
+        return len(self.rows.X if self.training is None else self.training)
+
+    def order(self, plan, seed, epoch):
+        """-> (n,) intp, the rows to learn from in the order of an epoch."""
+        n = self.n
+        order = plan.permutation(n, seed, epoch) if self.shuffle else np.arange(n)
+        return order if self.training is None else self.training[order]
+
+    def all_rows(self):
+        """-> Data of every row, where those not to learn from have weight zero."""
+        if self.training is None:
+            return self.rows
+        weight = np.zeros(len(self.rows.X))
+        weight[self.training] = 1 if self.rows.weight is None else self.rows.weight[self.training]
+        return self.rows._replace(weight=weight)
+
+
+def check_rows(trainer, X, y, sample_weight, name="", n_in=None):
+    """-> Data for a trainer, whose network stays untouched; ``name`` prefixes the names in errors."""
+    network, loss = trainer.network, trainer.loss
+    X = data.check_inputs(X, n_in or network.n_in, network.dtype, f"{name}X")
+    program = network.program_for(X.shape[1])
+    check_metrics(trainer.metrics, loss.targets, program.n_out)
+    return data.check_data(X, y, sample_weight, loss, program, network.dtype, name)
+
+
+def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight, shuffle, callbacks, verbose):
+    """-> Task, from what ``Trainer.fit`` was given."""
+    epochs = data.check_integer(epochs, "epochs")
+    if not isinstance(shuffle, (bool, np.bool_)):
+        raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
+    rows = check_rows(trainer, X, y, sample_weight)
+    labels = data.class_labels(rows.y, trainer.loss.targets)
+    n_out = trainer.network.program_for(rows.X.shape[1]).n_out
+    training, names = None, ["loss", "seconds"]
+    if isinstance(validation, Real):
+        training, held = data.hold_out(len(rows.X), validation, trainer.seed, labels)
+        validation = rows.take(held)
+        if rows.weight is not None:
+            data.check_weight(rows.weight[training], len(training), "sample_weight of the rows to learn from")
+            data.check_weight(validation.weight, len(held), "sample_weight of the rows held out")
+    elif validation is not None:
+        validation = _check_validation(trainer, validation, rows.X.shape[1])
+    if validation is not None:
+        measured = check_metrics(trainer.metrics, trainer.loss.targets, n_out)
+        names += ["val_loss", *(f"val_{metric.name}" for metric in measured)]
+    if class_weight is not None:
+        rows = data.weigh_classes(rows, class_weight, labels, max(2, n_out), training)
+    _check_optimizer(trainer, names, len(rows.X if training is None else training))
+    callbacks = prepare_callbacks(callbacks, names)
+    progress = Progress(verbose, epochs, len(rows.X if training is None else training))
+    return Task(rows, training, validation, epochs, shuffle, callbacks, progress)
+
+
+def _check_validation(trainer, validation, n_in):
+    if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+        raise ValueError(
+            "validation must be (X, y), (X, y, sample_weight) or a share of the rows between 0 and 1, "
+            f"got {type(validation).__name__}"
+        )
+    X, y, *weight = validation
+    return check_rows(trainer, X, y, weight[0] if weight else None, "validation ", n_in)
+
+
+def _check_optimizer(trainer, names, n):
+    """Refuse a schedule that follows what no epoch measures; warn of batches that the optimizer is not made for."""
+    optimizer = trainer.optimizer
+    if isinstance(optimizer.learning_rate, Schedule):
+        metric = optimizer.learning_rate.metric
+        if metric is not None and metric not in names:
+            hint = "; fit(..., validation=...) measures it" if metric.startswith("val_") else ""
+            raise ValueError(
+                f"the learning rate follows {metric!r}, which is not measured in this fit, but: {', '.join(names)}{hint}"
+            )
+        names.append("learning_rate")
+    if optimizer.full_batch and trainer._rows_per_step < n:
+        warnings.warn(
+            f"{type(optimizer).__name__} compares the gradients of successive steps, so it needs every row in every "
+            f'batch: give the Trainer batch_size="full", it is {trainer.batch_size}',
+            stacklevel=4,
+        )
