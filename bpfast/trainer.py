@@ -133,14 +133,17 @@ class Trainer:
 
     def loss_and_gradients(self, X, y, sample_weight=None):
         """-> (E, {name: dE/d(parameter)}), E the mean loss over all rows, shapes as ``network.parameters``."""
-        rows, _ = self._check(X, y, sample_weight)
-        self.network.build(rows.X.shape[1])
-        data.check_parameters(self.network.parameters)
-        plan = self._get_plan()
+        rows, plan = self._ready(X, y, sample_weight)
         state = plan.new_state(self.network.parameters)
         with plan.workspace() as workspace:
             loss = plan.gradient(state, workspace, rows)
         return loss, state.gradients()
+
+    def input_gradient(self, X, y, sample_weight=None):
+        """-> dE/dX (n, n_in) in the network's dtype, E the mean loss over all rows."""
+        rows, plan = self._ready(X, y, sample_weight)
+        with plan.workspace() as workspace:
+            return plan.input_gradient(self.network.parameters, workspace, rows)
 
     # -- within ------------------------------------------------------------------------------------
 
@@ -188,6 +191,13 @@ class Trainer:
             right = (outputs.argmax(axis=1) == rows.y) & ~np.isnan(outputs).any(axis=1)
             figures["accuracy"] = np.average(right, weights=rows.weight)
         return {name: float(value) for name, value in figures.items()}
+
+    def _ready(self, X, y, sample_weight):
+        """-> checked Data, and the plan for it; the network is built if it was not yet."""
+        rows, _ = self._check(X, y, sample_weight)
+        self.network.build(rows.X.shape[1])
+        data.check_parameters(self.network.parameters)
+        return rows, self._get_plan()
 
     def _check(self, X, y, sample_weight, validation=None):
         """Check everything before the network is touched; -> Data of both."""

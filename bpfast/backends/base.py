@@ -107,6 +107,10 @@ class Plan:
         """-> float, the weighted mean loss over all rows; its gradient is in ``state.gradients()``."""
         raise NotImplementedError
 
+    def input_gradient(self, parameters, workspace, data):
+        """-> (n, n_in), the derivative of the weighted mean loss over all rows with respect to ``data.X``."""
+        raise NotImplementedError
+
     def run(self, state, workspace, data, order, begin, coefficients, seconds):
         """Train on the batches of ``order`` (n,) from row ``begin`` on; -> the row to go on from.
 

@@ -55,7 +55,7 @@ class Plan(base.Plan):
         return before, values
 
     def _backward(self, parameters, before, values, delta):
-        """From dE/d(output) to dE/d(parameter), name -> array, by the chain rule in reverse order."""
+        """From dE/d(output) to dE/d(input) and dE/d(parameter), name -> array, by the chain rule in reverse order."""
         deltas, gradients = [None] * len(values), {}
         deltas[self.trained.output] = delta
         for op, inputs, output, names, activation, _ in reversed(self.trained.instructions):
@@ -69,7 +69,7 @@ class Plan(base.Plan):
                 contributions = (dz,) * len(inputs)
             for value, dx in zip(inputs, contributions):
                 deltas[value] = dx if deltas[value] is None else deltas[value] + dx
-        return gradients
+        return deltas[0], gradients
 
     def _same_dtype(self, array):
         return np.asarray(array).astype(self.dtype, copy=False)
@@ -86,7 +86,8 @@ class Plan(base.Plan):
             values = self.activations(parameters, x)[1]
             losses.append(self.loss.value(values[self.trained.output], t, *self.loss.values))
             outputs.append(values[self.program.output])
-        return np.concatenate(losses).astype(np.float64), np.concatenate(outputs)
+        wide = np.promote_types(self.dtype, np.float64)  # complex numbers stay complex
+        return np.concatenate(losses).astype(wide), np.concatenate(outputs)
 
     def _blocks(self, array, numbers=True):
         """The array some rows at a time, numbers in the plan's dtype."""
@@ -94,17 +95,24 @@ class Plan(base.Plan):
             block = array[begin : begin + ROWS_PER_BLOCK]
             yield block.astype(self.dtype) if numbers else block
 
-    @QUIET
     def gradient(self, state, workspace, data):
+        loss, _, state.gradient = self._differentiate(state.parameters, data)
+        return loss
+
+    def input_gradient(self, parameters, workspace, data):
+        return self._differentiate(parameters, data)[1]
+
+    @QUIET
+    def _differentiate(self, parameters, data):
+        """-> E, dE/d(input), dE/d(parameter)."""
         weight = np.ones(len(data.X)) if data.weight is None else data.weight
         x, targets = data.X.astype(self.dtype), self._targets(data.y)
-        before, values = self.activations(state.parameters, x, self.trained)
+        before, values = self.activations(parameters, x, self.trained)
         y = values[self.trained.output]
         row_losses = self.loss.value(y, targets, *self.loss.values).astype(np.float64)
         mean = weight / weight.sum()
         delta = self.loss.gradient(y, targets, *self.loss.values) * mean[:, None].astype(self.dtype)
-        state.gradient = self._backward(state.parameters, before, values, self._same_dtype(delta))
-        return float(row_losses @ mean)
+        return float(row_losses @ mean), *self._backward(parameters, before, values, self._same_dtype(delta))
 
     @QUIET
     def _step(self, state, coefficients):
