@@ -3,6 +3,7 @@
 __version__ = "0.1.0"
 
 from .backends import show_config
+from .gradcheck import GradientError, GradientReport, check_gradient, check_gradients
 from .history import History
 from .initializers import Glorot, He
 from .layers import Dense, Residual
@@ -16,10 +17,14 @@ __all__ = [
     "Dense",
     "DivergenceError",
     "Glorot",
+    "GradientError",
+    "GradientReport",
     "He",
     "History",
     "Network",
     "Residual",
     "Trainer",
+    "check_gradient",
+    "check_gradients",
     "show_config",
 ]

@@ -16,11 +16,11 @@ import bpfast as bp
 
 PACKAGE = ROOT / "bpfast"
 FLOORS = (  # nothing imports from above itself; what is not listed may not exist
-    {"config", "description"},
+    {"config", "description", "differentiation"},
     {"ops"},
     {"backends"},
-    {"data", "history", "initializers", "layers", "network", "optimizers", "progress"},
-    {"trainer"},
+    {"data", "history", "initializers", "layers", "network", "optimizers", "progress", "reference"},
+    {"gradcheck", "trainer"},
     {"demo", "plots"},
     {"cli"},
     {"", "__main__"},
