@@ -19,7 +19,7 @@ from checks import (
     check_twins,
     check_update,
 )
-from engines import DTYPES, NATIVE_LEVELS, Texts, kernels_of
+from engines import DTYPES, NATIVE_LEVELS, kernels_of
 from samples import ROOT, copy_of_the_sources, python
 
 import bpfast as bp
@@ -90,9 +90,10 @@ def test_the_twins_find(fault, level, dtype, rng):
 @pytest.mark.parametrize("op, keeps", [(GELU, "y"), (LEAKY, "y"), (SIGMOID, "x"), (SOFTMAX, "x")], ids=repr)
 def test_a_wrong_keeps_is_found(op, keeps, rng):
     dy, x = rng.normal(size=(2, 5, 4))
-    check_keeps(Texts("numpy", "float64"), op, dy, x)
+    kernels = kernels_of(("numpy",), "float64")
+    check_keeps(kernels, op, dy, x)
     with caught():
-        check_keeps(Texts("numpy", "float64"), faulty(op, keeps=keeps), dy, x)
+        check_keeps(kernels, faulty(op, keeps=keeps), dy, x)
 
 
 FAULTY_LOSSES = {

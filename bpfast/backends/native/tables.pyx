@@ -114,7 +114,7 @@ cdef const bp_op *find_op(const bp_kernels *kernels, str name) except NULL:
 
 def runs(op):
     """Whether the C tables have a twin of this op."""
-    kernels = Kernels(np.float32, cpu_level())
+    kernels = Kernels(np.float32)
     return op.name in kernels.activations() + kernels.losses() + kernels.updates()
 
 
@@ -177,14 +177,14 @@ cdef void *address(array, int flags=0) except? NULL:
 
 
 cdef class Kernels:
-    """The kernels of one CPU level and dtype, on arrays."""
+    """The kernels of one dtype on arrays, at a CPU level or the one in use."""
 
     cdef const bp_kernels *kernels
     cdef object dtype
 
-    def __cinit__(self, dtype, str level):
+    def __cinit__(self, dtype, str level=None):
         self.dtype = np.dtype(dtype)
-        self.kernels = find_kernels(level, self.dtype.itemsize)
+        self.kernels = find_kernels(level or cpu_level(), self.dtype.itemsize)
 
     def activations(self):
         """The names in the table, in order."""

@@ -7,7 +7,7 @@ from types import FunctionType
 import numba
 
 from ...ops.table import Activation, Update
-from ..numpy import Plan as NumpyPlan
+from .. import numpy as reference
 
 
 def runs(op):
@@ -43,13 +43,19 @@ def _loop(function, output=None):
     return numba.vectorize(element)
 
 
-class Plan(NumpyPlan):
-    """The reference with every elementwise row compiled; rowwise rows and losses run as their texts stand."""
+class Kernels(reference.Kernels):
+    """Elementwise rows compiled; rowwise rows and losses run as their texts stand."""
 
     def compiled(self, op, function):
         if not _elementwise(op):
             return function
         if isinstance(op, Update):
             loops = [_loop(function, output) for output in range(1 + len(op.slots))]
-            return lambda *arguments: tuple(loop(*map(self._same_dtype, arguments)) for loop in loops)
-        return lambda *arguments: _loop(function)(*map(self._same_dtype, arguments))
+            return lambda *arguments: tuple(loop(*map(self.cast, arguments)) for loop in loops)
+        return lambda *arguments: _loop(function)(*map(self.cast, arguments))
+
+
+class Plan(reference.Plan):
+    """The reference with these kernels."""
+
+    Kernels = Kernels

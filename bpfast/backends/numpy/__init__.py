@@ -15,19 +15,54 @@ def runs(op):
     return True
 
 
-class Plan(base.Plan):
-    """Runs a program on NumPy arrays.  Values and deltas are lists with an entry per value of the program."""
+class Kernels:
+    """The rows of the tables, each alone, on arrays of one dtype: the face that the kernels of every backend have."""
 
-    def __init__(self, *args):
-        super().__init__(*args)
-        activations = {i.activation for i in (*self.program.instructions, *self.trained.instructions)}
-        self._forward = {op: self.compiled(op, op.forward) for op in activations}
-        self._adjoint = {op: self.compiled(op, op.adjoint) for op in activations}
-        self._rule = self.compiled(self.update, self.update.rule) if self.update else None
+    def __init__(self, dtype):
+        self.dtype = np.dtype(dtype)
 
     def compiled(self, op, function):
         """A function of arrays from the text of a row: here the text itself."""
         return function
+
+    def cast(self, array):
+        """The array in this dtype."""
+        return np.asarray(array).astype(self.dtype, copy=False)
+
+    @QUIET
+    def activation_forward(self, op, x):
+        """y = f(x) for x (n,) or rows (batch, n)."""
+        return self.cast(self.compiled(op, op.forward)(x, *op.values))
+
+    @QUIET
+    def activation_adjoint(self, op, dy, x, y):
+        """dx = g(dy, x, y), shapes as above."""
+        return self.cast(self.compiled(op, op.adjoint)(dy, x, y, *op.values))
+
+    @QUIET
+    def loss(self, op, y, t, mean):
+        """-> (values (batch,) in double precision, dy = mean * dvalue/dy) for outputs y (batch, n)."""
+        values = op.value(y, t, *op.values).astype(np.promote_types(self.dtype, np.float64))  # complex stays complex
+        return values, self.cast(op.gradient(y, t, *op.values) * mean[:, None].astype(self.dtype))
+
+    @QUIET
+    def update(self, op, g, w, slots, coefficients):
+        """-> (w, *slots) after a step with these scalars."""
+        return tuple(map(self.cast, self.compiled(op, op.rule)(g, w, *slots, *map(float, coefficients))))
+
+
+class Plan(base.Plan):
+    """Runs a program on NumPy arrays.  Values and deltas are lists with an entry per value of the program."""
+
+    Kernels = Kernels
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.kernels = self.Kernels(self.dtype)
+        activations = {i.activation for i in (*self.program.instructions, *self.trained.instructions)}
+        self._forward = {op: self.kernels.compiled(op, op.forward) for op in activations}
+        self._adjoint = {op: self.kernels.compiled(op, op.adjoint) for op in activations}
+        self._rule = self.kernels.compiled(self.update, self.update.rule) if self.update else None
 
     def new_workspace(self):
         return base.Workspace()
@@ -72,7 +107,7 @@ class Plan(base.Plan):
         return deltas[0], gradients
 
     def _same_dtype(self, array):
-        return np.asarray(array).astype(self.dtype, copy=False)
+        return self.kernels.cast(array)
 
     # -- the verbs ---------------------------------------------------------------------------------
 
@@ -109,9 +144,8 @@ class Plan(base.Plan):
         x, targets = data.X.astype(self.dtype), self._targets(data.y)
         before, values = self.activations(parameters, x, self.trained)
         y = values[self.trained.output]
-        row_losses = self.loss.value(y, targets, *self.loss.values).astype(np.float64)
         mean = weight / weight.sum()
-        delta = self.loss.gradient(y, targets, *self.loss.values) * mean[:, None].astype(self.dtype)
+        row_losses, delta = self.kernels.loss(self.loss, y, targets, mean)
         return float(row_losses @ mean), *self._backward(parameters, before, values, self._same_dtype(delta))
 
     @QUIET
