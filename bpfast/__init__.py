@@ -9,6 +9,7 @@ from .initializers import Glorot, He
 from .layers import Dense, Residual
 from .network import Network
 from .optimizers import SGD, Adam
+from .selftest import self_test
 from .trainer import DivergenceError, Trainer
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "Trainer",
     "check_gradient",
     "check_gradients",
+    "self_test",
     "show_config",
 ]

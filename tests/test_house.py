@@ -20,7 +20,7 @@ FLOORS = (  # nothing imports from above itself; what is not listed may not exis
     {"ops"},
     {"backends"},
     {"data", "history", "initializers", "layers", "network", "optimizers", "progress", "reference"},
-    {"gradcheck", "trainer"},
+    {"gradcheck", "selftest", "trainer"},
     {"demo", "plots"},
     {"cli"},
     {"", "__main__"},
