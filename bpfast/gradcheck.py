@@ -131,7 +131,7 @@ def _cells(check):
 # -- the two checks ------------------------------------------------------------------------------------
 
 
-def check_gradients(network, loss, X, y, *, sample_weight=None, backend="auto", entries=64, directions=4, seed=0):
+def check_gradients(network, loss, X, y, *, sample_weight=None, backend="auto", entries=20, directions=4, seed=0):
     """Check the gradient of a network's loss with respect to every parameter and to X; -> GradientReport.
 
     The backend's gradient, in the network's dtype, is compared with the NumPy reference in float64 (every entry) and
@@ -144,7 +144,8 @@ def check_gradients(network, loss, X, y, *, sample_weight=None, backend="auto", 
     scale raise no false alarm; in float64 it is usually near 1e-13 of the largest entry, in float32 near 1e-5.
 
     Arguments are those of ``Trainer`` and ``Trainer.loss_and_gradients``, and so are the errors.  The network keeps
-    its parameters; it is built for X if it was not yet.  A few dozen rows are enough.
+    its parameters; it is built for X if it was not yet.  Every derivative costs a few forward passes, up to thirty with
+    differences; a few dozen rows are enough.
     """
     draw = Draw(entries, directions, seed)
     trainer = Trainer(network, loss=loss, backend=backend)
@@ -164,7 +165,7 @@ def check_gradients(network, loss, X, y, *, sample_weight=None, backend="auto", 
     )
 
 
-def check_gradient(f, gradient, x, *, rtol=1e-7, entries=64, directions=4, seed=0):
+def check_gradient(f, gradient, x, *, rtol=1e-7, entries=20, directions=4, seed=0):
     """Check the gradient of any scalar function of an array; -> GradientReport of one tensor, "x".
 
     Parameters

@@ -25,10 +25,10 @@ class Reference:
         self._weight = np.ones(len(rows.X)) if rows.weight is None else rows.weight
         self._network, self._loss = network, loss
 
-    def value(self, point):
-        """E, the number that is differentiated."""
-        losses, _ = self._plan(Plan, np.result_type(*point.values())).losses(point, None, self._rows(point))
-        return (losses @ self._weight).item() / self._weight.sum()
+    def value(self, point, rows=slice(None)):
+        """E, the number that is differentiated, or the part of it that some rows make."""
+        losses, _ = self._plan(Plan, point["X"].dtype).losses(point, None, self._data(point, rows))
+        return (losses @ self._weight[rows]).item() / self._weight.sum()
 
     def gradient(self):
         """-> E, {name: dE/d(tensor)}."""
@@ -52,39 +52,44 @@ class Reference:
     def is_analytic(self, rng):
         """Whether complex steps may be taken."""
         v = {name: size_of(array) * rng.normal(size=array.shape) for name, array in self._start.items()}
-        return is_analytic(lambda t: self.value({name: array + t * v[name] for name, array in self._start.items()}))
+        return is_analytic(lambda t: self.value({name: x + t * v[name] for name, x in self._start.items()}))
 
     def slopes(self, name, found, draw, analytic):
         """-> [(index, derivative found, Slope or None at a kink)] of one tensor."""
         if name not in self._start:
             return []
         slopes, x = [], self._start[name]
-        moved = lambda t, v: {**self._start, name: x + t * v}
+        points = {dtype: {key: array.astype(dtype) for key, array in self._start.items()} for dtype in (float, complex)}
+        moved = lambda t, v: {**points[type(t)], name: points[type(t)][name] + t * v}
         for index, v in draw.along(x):
             aside = NEARBY * size_of(x)
-            smooth = self._sides(moved(-aside, v)) == self._sides(moved(aside, v))
-            line = lambda t, v=v: self.value(moved(t, v))
+            rows = [index[0]] if name == "X" and index else slice(None)  # an entry of X moves its own row alone
+            smooth = self._sides(moved(-aside, v), rows) == self._sides(moved(aside, v), rows)
+            line = lambda t, v=v, rows=rows: self.value(moved(t, v), rows)
             expected = slope(line, size_of(x), analytic, terms=1.0) if smooth else None  # a log of 1 - p
             slopes.append((index, float((found * v).sum(dtype=np.float64)), expected))
         return slopes
 
-    def _sides(self, point):
+    def _sides(self, point, rows):
         """On which side of each kink every pre-activation is, as bytes."""
         plan = self._plan(Plan)
-        before, _ = plan.activations(point, point["X"], plan.trained)
+        kinked = [i for i in plan.trained.instructions if i.activation.kinks]
+        if not kinked:
+            return []
+        before, _ = plan.activations(point, point["X"][rows], plan.trained)
         return [np.sign(before[i.output] - kink).astype(np.int8).tobytes()
-                for i in plan.trained.instructions for kink in i.activation.kinks]
+                for i in kinked for kink in i.activation.kinks]
 
     def _plan(self, kind, dtype=np.float64):
         return kind(self._network.program, dtype, self._loss, None, 1)
 
     def _gradient(self, plan, point):
         state = plan.new_state({name: array for name, array in point.items() if name != "X"})
-        loss = plan.gradient(state, None, self._rows(point))
-        return loss, {**state.gradients(), "X": plan.input_gradient(point, None, self._rows(point))}
+        loss = plan.gradient(state, None, self._data(point))
+        return loss, {**state.gradients(), "X": plan.input_gradient(point, None, self._data(point))}
 
-    def _rows(self, point):
-        return Data(point["X"], self._y, self._weight)
+    def _data(self, point, rows=slice(None)):
+        return Data(point["X"][rows], self._y[rows], self._weight[rows])
 
 
 class Noisy(Plan):

@@ -8,6 +8,7 @@ from checks import digest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import CASES, starting_point
+from strategies import activations, layers
 
 import bpfast as bp
 from bpfast.backends import numpy as numpy_backend
@@ -77,31 +78,14 @@ def test_a_network_is_built_for_x(numbers):
     assert bp.check_gradients(net, "squared_error", *numbers).ok and net.n_in == 5
 
 
-activation = st.sampled_from(sorted(ACTIVATIONS))
-
-
-@st.composite
-def networks(draw):
-    """-> layers and a loss that goes with them."""
-    layers = [draw(st.one_of(
-        st.builds(D, st.integers(1, 12), activation),
-        st.builds(lambda units, a, b: R(D(units, a), D(5, b)), st.integers(1, 12), activation, activation),
-    )) for _ in range(draw(st.integers(0, 2)))]
-    while any(isinstance(layer, R) for layer in layers) and not isinstance(layers[0], R):
-        layers.insert(0, D(5, draw(activation))) if isinstance(layers[0], R) else layers.pop(0)
-    layers = [layer if isinstance(layer, R) or i == len(layers) - 1 else D(5, layer.activation)
-              for i, layer in enumerate(layers)]
-    loss = draw(st.sampled_from(sorted(LOSSES)))
-    return [*layers, D(3, LOSSES[loss].fuses or draw(activation))], loss
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@settings(max_examples=60)
-@given(networks(), st.integers(0, 2**32), st.floats(-3, 3), st.sampled_from([1, 2, 30]),
-       st.sampled_from(["normal", "zero", "sparse", "whole"]), st.booleans(), st.booleans())
-def test_no_false_alarm(dtype, drawn, seed, magnitude, n, inputs, weighted, sparse):
+@settings(max_examples=50)
+@given(layers(5), activations, st.sampled_from(sorted(LOSSES)), st.integers(0, 2**32), st.floats(-3, 3),
+       st.sampled_from([1, 2, 30]), st.sampled_from(["normal", "zero", "sparse", "whole"]),
+       st.booleans(), st.booleans())
+def test_no_false_alarm(dtype, layers, last, loss, seed, magnitude, n, inputs, weighted, sparse):
     """At kinks, with saturated and with vanishing units, for a single row: the engine in use is right."""
-    layers, loss = drawn
+    layers = [*layers, D(3, LOSSES[loss].fuses or last)]
     rng = np.random.default_rng(seed)
     net = bp.Network(layers, input_shape=5, dtype=dtype, seed=seed)
     for array in net.parameters.values():
@@ -208,7 +192,7 @@ def test_one_wrong_entry_of_many_is_found(dtype, rng, monkeypatch):
     report = bp.check_gradients(net, "squared_error", X, y)
     assert wrong_places(report) == {"0.weight"} and report.worst.index == (17, 31)
     (check,) = (check for check in report.checks if check.name == "0.weight")
-    assert (check.entries, check.directions) == (64, 4) and check.derivative_error > check.tolerance
+    assert (check.entries, check.directions) == (20, 4) and check.derivative_error > check.tolerance
 
 
 def test_a_wrong_loss_is_found(numbers, monkeypatch):

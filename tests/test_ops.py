@@ -9,6 +9,7 @@ from checks import (
     c_names,
     check_adjoint,
     check_algorithm_1,
+    check_close,
     check_derivative,
     check_forward,
     check_gradient_descent,
@@ -166,6 +167,19 @@ def test_loss_of_nan(kernels, op, rng):
 
 
 @every_loss
+def test_loss_of_special_numbers(kernels, op, rng):
+    """Infinities, both zeros, denormals, the largest numbers: as the reference says, wherever they stand."""
+    kernels, dtype = kernels
+    info = np.finfo(dtype)
+    special = [np.inf, -np.inf, 0.0, -0.0, info.smallest_subnormal, -info.tiny / 3, info.tiny, info.max, info.min]
+    for n_out in (2, 16, 21):
+        for column in (0, n_out - 1):
+            y = rng.normal(size=(len(special), n_out)).astype(dtype)
+            y[:, column] = special
+            check_loss(kernels, op, y, targets(op, rng, y), np.ones(len(y)))
+
+
+@every_loss
 def test_loss_derivative(op, rng):
     y = rng.normal(size=(50, 7))
     check_loss_derivative(op, y, targets(op, rng, y), rng)
@@ -211,6 +225,27 @@ def test_update_of_nan(kernels, op):
     coefficients = np.array(op.coefficients(np.float64(1), 0.01, *op.values))
     w = kernels.update(op, g, np.zeros_like(g), slots, coefficients)[0]
     np.testing.assert_array_equal(np.isnan(w), np.arange(39) == 17)
+
+
+@every_update
+def test_update_of_special_numbers(kernels, op, rng):
+    """Infinities, zeros, denormals and large numbers, as the rule says; the others stay as they were without them."""
+    kernels, dtype = kernels
+    info = np.finfo(dtype)
+    special = [np.inf, -np.inf, np.nan, 0.0, -0.0, info.smallest_subnormal, info.tiny, 1e15, -1e15]
+    g, w = (rng.normal(size=40).astype(dtype) for _ in range(2))
+    plain = g.copy()
+    places = rng.permutation(40)[: len(special)]
+    g[places] = special
+    slots = tuple(np.zeros_like(g) for _ in op.slots)
+    coefficients = np.array(op.coefficients(np.float64(1), 0.01, *op.values))
+    found = kernels.update(op, g, w, slots, coefficients)
+    with np.errstate(all="ignore"):
+        exact = op.rule(*(array.astype(np.float64) for array in (g, w, *slots)), *coefficients)
+    for array, right in zip(found, exact, strict=True):
+        check_close(array, right, scale=1 + np.abs(g) * (1 + np.abs(g)))
+    for array, right in zip(found, kernels.update(op, plain, w, slots, coefficients), strict=True):
+        np.testing.assert_array_equal(np.delete(array, places), np.delete(right, places))
 
 
 def test_sgd_is_gradient_descent(rng):
