@@ -136,8 +136,9 @@ def check_gradients(network, loss, X, y, *, sample_weight=None, backend="auto", 
 
     The backend's gradient, in the network's dtype, is compared with the NumPy reference in float64 (every entry) and
     with the derivative of the reference's loss (up to ``entries`` entries of a tensor drawn by ``seed``, and random
-    ``directions`` of those with more).  The derivative is a complex step, or fourth-order differences where an
-    activation or the loss is not analytic.  Entries at a kink, where it jumps, are skipped.
+    ``directions`` of those with more).  The derivative is a complex step (Squire & Trapp 1998), or fourth-order
+    differences (Fornberg 1988, table 1) where an activation or the loss is not analytic.  Entries at a kink, where it
+    jumps, are skipped; the report tells their share.
 
     The tolerance is measured: 4 times the most that a tensor's gradient moves when every number on the way is off by
     8 roundings of the network's dtype, up or down at random.  So saturated units, ReLUs that flip and weights of any
