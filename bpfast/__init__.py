@@ -4,6 +4,7 @@ __version__ = "0.1.0"
 
 from .backends import show_config
 from .callbacks import Callback, EarlyStopping, StopBelow, TimeLimit
+from .gradcheck import GradientError, GradientReport, check_gradient, check_gradients
 from .history import History
 from .initializers import Constant, Glorot, He, LeCun, Normal, Orthogonal, TruncatedNormal, Uniform, Zeros
 from .layers import Dense, Residual
@@ -40,6 +41,7 @@ from .schedules import (
     StepDecay,
     WarmUp,
 )
+from .selftest import self_test
 from .trainer import DivergenceError, Trainer
 
 __all__ = [
@@ -69,6 +71,8 @@ __all__ = [
     "EarlyStopping",
     "ExponentialDecay",
     "Glorot",
+    "GradientError",
+    "GradientReport",
     "He",
     "History",
     "InverseScaling",
@@ -97,6 +101,9 @@ __all__ = [
     "WarmUp",
     "WeightDecay",
     "Zeros",
+    "check_gradient",
+    "check_gradients",
     "find_learning_rate",
+    "self_test",
     "show_config",
 ]

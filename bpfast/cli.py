@@ -1,4 +1,4 @@
-"""The command line: `bpfast demo`, `bpfast config`."""
+"""The command line: `bpfast demo`, `bpfast config`, `bpfast doctor`."""
 
 import argparse
 import os
@@ -6,13 +6,14 @@ import sys
 
 from . import __version__, demo
 from .backends import BACKENDS, missing, show_config
+from .selftest import self_test
 
 
 def main(arguments=None):
-    """Run one command; return the exit status: 0, 2 for wrong arguments, 130 after Ctrl-C."""
+    """Run one command; return the exit status: 0, 1 for a failed self test, 2 for wrong arguments, 130 after Ctrl-C."""
     given = parser().parse_args(arguments)
     try:
-        given.run(given)
+        status = given.run(given)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
@@ -20,7 +21,7 @@ def main(arguments=None):
     except BrokenPipeError:  # nobody reads on (`bpfast demo | head -1`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    return status or 0
 
 
 def parser():
@@ -40,6 +41,9 @@ def parser():
 
     command = commands.add_parser("config", help="print versions, CPU level, threads and backends")
     command.set_defaults(run=lambda given: show_config())
+
+    command = commands.add_parser("doctor", help="check every formula and backend of this installation, in seconds")
+    command.set_defaults(run=lambda given: int(not self_test()))
     return top
 
 

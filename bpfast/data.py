@@ -173,7 +173,7 @@ def _class_weights(given, labels, n_classes):
     for label, weight in given.items():
         if label not in range(n_classes):
             raise ValueError(f"class_weight has the unknown label {label!r}; labels are 0 .. {n_classes - 1}")
-        weights[int(label)] = check_number(weight, f"class_weight[{label!r}]", 0)
+        weights[int(label)] = check_real(weight, f"class_weight[{label!r}]", "[0, inf)")
     return weights
 
 

@@ -100,7 +100,7 @@ def _check_optimizer(trainer, names, n):
         if metric is not None and metric not in names:
             hint = "; fit(..., validation=...) measures it" if metric.startswith("val_") else ""
             raise ValueError(
-                f"the learning rate follows {metric!r}, which is not measured in this fit, but: {', '.join(names)}{hint}"
+                f"the learning rate follows {metric!r}, but what is measured in this fit is: {', '.join(names)}{hint}"
             )
         names.append("learning_rate")
     if optimizer.full_batch and trainer._rows_per_step < n:

@@ -166,14 +166,17 @@ class Trainer:
 
         E is the mean loss over all rows plus the penalties of the regularizer.
         """
-        rows = check_rows(self, X, y, sample_weight)
-        self.network.build(rows.X.shape[1])
-        data.check_parameters(self.network.parameters)
-        plan = self._get_plan()
+        rows, plan = self._ready(X, y, sample_weight)
         state = plan.new_state(self.network.parameters)
         with plan.workspace() as workspace:
             loss = plan.gradient(state, workspace, rows) + plan.penalty(self.network.parameters)
         return loss, state.gradients()
+
+    def input_gradient(self, X, y, sample_weight=None):
+        """-> dE/dX (n, n_in) in the network's dtype, E the mean loss over all rows."""
+        rows, plan = self._ready(X, y, sample_weight)
+        with plan.workspace() as workspace:
+            return plan.input_gradient(self.network.parameters, workspace, rows)
 
     # -- within ------------------------------------------------------------------------------------
 
@@ -304,6 +307,13 @@ class Trainer:
             "loss": float(np.average(losses, weights=rows.weight)),
             **measure(metrics, self.loss.targets, rows.y, outputs, rows.weight),
         }
+
+    def _ready(self, X, y, sample_weight):
+        """-> checked Data, and the plan for it; the network is built if it was not yet."""
+        rows = check_rows(self, X, y, sample_weight)
+        self.network.build(rows.X.shape[1])
+        data.check_parameters(self.network.parameters)
+        return rows, self._get_plan()
 
     @property
     def _rows_per_step(self):

@@ -22,7 +22,7 @@ from checks import (
     check_twins,
     check_update,
 )
-from engines import DTYPES, NATIVE_LEVELS, Texts, kernels_of
+from engines import DTYPES, NATIVE_LEVELS, kernels_of
 from papers import OTHERS
 from samples import ROOT, copy_of_the_sources, outputs_for, python, targets_for
 from test_metrics import twin
@@ -95,9 +95,10 @@ def test_the_twins_find(fault, level, dtype, rng):
 @pytest.mark.parametrize("op, keeps", [(GELU, "y"), (LEAKY, "y"), (SIGMOID, "x"), (SOFTMAX, "x")], ids=repr)
 def test_a_wrong_keeps_is_found(op, keeps, rng):
     dy, x = rng.normal(size=(2, 5, 4))
-    check_keeps(Texts("numpy", "float64"), op, dy, x)
+    kernels = kernels_of(("numpy",), "float64")
+    check_keeps(kernels, op, dy, x)
     with caught():
-        check_keeps(Texts("numpy", "float64"), faulty(op, keeps=keeps), dy, x)
+        check_keeps(kernels, faulty(op, keeps=keeps), dy, x)
 
 
 def test_an_error_that_does_not_pass_is_found(rng):
@@ -306,6 +307,9 @@ C_FAULTS = {  # what: file, its text, the fault, a test that must fail
                               r"test_bits.py::test_levels_agree\[float64-tanh-10\]"),
     "a rounding": ("ops/dense.h", "sums[j] = FMA(x[k], w[k * n_out + j], sums[j])",
                    "sums[j] += x[k] * w[k * n_out + j]", r"test_bits.py::test_a_row_alone\[.*native-v3.*tanh-10\]"),
+    "the gradient of the data": ("backends/native/engine.pyx", "weight[i] if weighted else 1) / weight_sum",
+                                 "1 if weighted else 1) / weight_sum",
+                                 r"test_trainer.py::test_input_gradient\[.*native-v3"),
     "a random number": ("ops/random.h", "0x9E3779B9", "0x9E3779B8",
                         r"test_random.py::test_every_backend_draws_the_same_order\[.*native"),
 }
@@ -325,6 +329,7 @@ def failed(tmp_path_factory):
         path.write_text(path.read_text().replace(text, fault))
     python("setup.py", "build_ext", "--inplace", cwd=sources, path=sources)
     files = [f"tests/test_{name}.py" for name in ("ops", "updates", "networks", "bits", "random")]
+    files.append("tests/test_trainer.py::test_input_gradient")
     choice = "(native or levels or every_row) and not (v2 or live or mnist or digits or pauses or epochs or seed)"
     done = python("-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider", "-k", choice, *files,
                   cwd=sources, path=sources, expected=1)

@@ -16,13 +16,13 @@ import bpfast as bp
 
 PACKAGE = ROOT / "bpfast"
 FLOORS = (  # nothing imports from above itself; what is not listed may not exist
-    {"config", "description", "extras"},
+    {"config", "description", "differentiation", "extras"},
     {"ops"},
     {"backends"},
     {"callbacks", "data", "divergence", "history", "initializers", "layers", "lbfgs", "metrics", "network",
-     "optimizers", "plots", "progress", "regularizers", "restarts", "schedules", "task"},
-    {"trainer"},
-    {"demo", "learning_rate"},
+     "optimizers", "plots", "progress", "reference", "regularizers", "restarts", "schedules", "task"},
+    {"gradcheck", "learning_rate", "selftest", "trainer"},
+    {"demo"},
     {"cli"},
     {"", "__main__"},
 )

@@ -197,6 +197,19 @@ def test_loss_of_nan(kernels, op, rng):
 
 
 @every_loss
+def test_loss_of_special_numbers(kernels, op, rng):
+    """Infinities, both zeros, denormals, the largest numbers: as the reference says, wherever they stand."""
+    kernels, dtype = kernels
+    info = np.finfo(dtype)
+    special = [np.inf, -np.inf, 0.0, -0.0, info.smallest_subnormal, -info.tiny / 3, info.tiny, info.max, info.min]
+    for n_out in (2, 16, 21):
+        for column in (0, n_out - 1):
+            y, t = outputs_and_targets(op, rng, (len(special), n_out), dtype)
+            y[:, column] = special
+            check_loss(kernels, op, y, t, np.ones(len(y)))
+
+
+@every_loss
 def test_loss_derivative(op, rng):
     for scale in (0.1, 1, 4):
         check_loss_derivative(op, *outputs_and_targets(op, rng, (50, 7), float, scale), rng)

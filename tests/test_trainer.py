@@ -44,6 +44,19 @@ def test_steps_follow_the_order(engine, rows):
     np.testing.assert_allclose(fitted.network.to_vector(), net.to_vector(), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 40, 2500])
+def test_input_gradient(engine, dtype, n, rng):
+    """Of any number of rows, also through a sum whose parts read the data both."""
+    layers = [bp.Residual(bp.Dense(19, "relu"), bp.Dense(6)), bp.Dense(17, "tanh"), bp.Dense(4, "softmax")]
+    X, y, weight = rng.normal(size=(n, 6)).astype("f4"), rng.integers(4, size=n), rng.integers(1, 3, n) * 1.0
+    weight[1::5] = 0
+    found, exact = (
+        bp.Trainer(bp.Network(layers, dtype=dtype, seed=1), loss="cross_entropy", backend=backend)
+        .input_gradient(X, y, weight) for backend, dtype in ((engine, dtype), ("numpy", "float64")))
+    assert found.shape == (n, 6) and found.dtype == dtype and not found[1::5].any() and found[0].all()
+    np.testing.assert_allclose(found, exact, rtol=0, atol=np.abs(exact).max() * (1e-13 if dtype == "float64" else 1e-5))
+
+
 def test_shuffle_may_be_off(engine, rows):
     X, y = rows
     order = np.random.default_rng(0).permutation(len(X))

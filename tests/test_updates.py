@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from checks import check_paper, check_update
+from checks import check_close, check_paper, check_update
 from engines import DTYPES, ENGINES, NATIVE_LEVELS, kernels_of
 from engines import name_of as name_of_engine
 from papers import OF_PYTORCH, OTHERS, RATE, ROWS, STEPS, name_of, starting_point
@@ -56,6 +56,27 @@ def test_update_of_denormals_and_zeros(kernels, op):
         w, slots = step(kernels, op, t, g, w, slots, 0.01)
     assert np.isfinite(w).all() and (np.abs(w - 1) < 0.1).all()
     assert (w[:2] == 1).all()
+
+
+@every_update
+def test_update_of_special_numbers(kernels, op, rng):
+    """Infinities, zeros, denormals and large numbers, as the rule says; the others stay as they were without them."""
+    kernels, dtype = kernels
+    info = np.finfo(dtype)
+    special = [np.inf, -np.inf, np.nan, 0.0, -0.0, info.smallest_subnormal, info.tiny, 1e15, -1e15]
+    g, w = (rng.normal(size=40).astype(dtype) for _ in range(2))
+    plain = g.copy()
+    places = rng.permutation(40)[: len(special)]
+    g[places] = special
+    slots = tuple(np.zeros_like(g) for _ in op.slots)
+    coefficients = np.array(op.coefficients(np.float64(1), 0.01, *op.values))
+    found = kernels.update(op, g, w, slots, coefficients)
+    with np.errstate(all="ignore"):
+        exact = op.rule(*(array.astype(np.float64) for array in (g, w, *slots)), *coefficients)
+    for array, right in zip(found, exact, strict=True):
+        check_close(array, right, scale=1 + np.abs(g) * (1 + np.abs(g)))
+    for array, right in zip(found, kernels.update(op, plain, w, slots, coefficients), strict=True):
+        np.testing.assert_array_equal(np.delete(array, places), np.delete(right, places))
 
 
 @every_update

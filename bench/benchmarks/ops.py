@@ -5,11 +5,10 @@ From arrays to arrays: what a backend copies and allocates on the way counts.
 
 import numpy as np
 
-import bpfast as bp
 from bpfast import backends
 from bpfast.ops import ACTIVATIONS, LOSSES, UPDATES
 
-from .common import DTYPES, SEED, native, need
+from .common import DTYPES, SEED, need
 
 SHAPE = (25, 800)
 BACKENDS = ["native", "numba", "numpy"]
@@ -25,11 +24,7 @@ class Row:
         if not backends.runs(backend, op):
             raise NotImplementedError(f"{backend} does not run {name}")
         self.rng, self.dtype = np.random.default_rng(SEED), dtype
-        if backend == "native":
-            self.run = self.native(op, native.Kernels(dtype, native.cpu_level()))
-        else:
-            plan = bp.Network([bp.Dense(1)], input_shape=1, dtype=dtype).plan(backend)
-            self.run = self.text(op, lambda function: plan.compiled(op, function))
+        self.run = self.runner(op, backends.kernels(backend, dtype))
         self.run()
 
     def normal(self):
@@ -41,13 +36,9 @@ class Forward(Row):
     params = ([*table], BACKENDS, DTYPES)
     param_names = ("activation", "backend", "dtype")
 
-    def native(self, op, kernels):
+    def runner(self, op, kernels):
         x = self.normal()
         return lambda: kernels.activation_forward(op, x)
-
-    def text(self, op, compiled):
-        x, forward = self.normal(), compiled(op.forward)
-        return lambda: forward(x, *op.values)
 
     def time_forward(self, name, backend, dtype):
         self.run()
@@ -58,17 +49,10 @@ class Adjoint(Row):
     params = ([*table], BACKENDS, DTYPES)
     param_names = ("activation", "backend", "dtype")
 
-    def arrays(self, op):
+    def runner(self, op, kernels):
         dy, x = self.normal(), self.normal()
-        return dy, x, op.forward(x, *op.values)
-
-    def native(self, op, kernels):
-        arrays = self.arrays(op)
-        return lambda: kernels.activation_adjoint(op, *arrays)
-
-    def text(self, op, compiled):
-        arrays, adjoint = self.arrays(op), compiled(op.adjoint)
-        return lambda: adjoint(*arrays, *op.values)
+        y = kernels.activation_forward(op, x)
+        return lambda: kernels.activation_adjoint(op, dy, x, y)
 
     def time_adjoint(self, name, backend, dtype):
         self.run()
@@ -81,7 +65,7 @@ class Loss(Row):
     params = ([*table], BACKENDS, DTYPES)
     param_names = ("loss", "backend", "dtype")
 
-    def arrays(self, op):
+    def runner(self, op, kernels):
         batch, n_out = SHAPE
         t = np.arange(batch) % n_out if op.labels else self.normal()
         y = self.normal()
@@ -108,18 +92,10 @@ class Update(Row):
     params = ([*table], BACKENDS, DTYPES)
     param_names = ("update", "backend", "dtype")
 
-    def arrays(self, op):
+    def runner(self, op, kernels):
         g, w, slots = self.normal(), self.normal(), [np.zeros(SHAPE, self.dtype) for _ in op.slots]
-        return g, w, slots, [float(c) for c in op.coefficients(1, 1e-3, *op.values)]
-
-    def native(self, op, kernels):
-        arrays = self.arrays(op)
-        return lambda: kernels.update(op, *arrays)
-
-    def text(self, op, compiled):
-        g, w, slots, coefficients = self.arrays(op)
-        rule = compiled(op.rule)
-        return lambda: rule(g, w, *slots, *coefficients)
+        coefficients = op.coefficients(1, 1e-3, *op.values)
+        return lambda: kernels.update(op, g, w, slots, coefficients)
 
     def time_update(self, name, backend, dtype):
         self.run()

@@ -50,6 +50,11 @@ def new_plan(name, *args):
     return importlib.import_module(f"{__name__}.{choose(name)}").Plan(*args)
 
 
+def kernels(name, dtype, *level):
+    """The rows of the tables, each alone, on arrays of one dtype, in the named backend; native: at a CPU level."""
+    return importlib.import_module(f"{__name__}.{choose(name)}").Kernels(dtype, *level)
+
+
 def runs(name, op):
     """Whether a backend is here and runs an op."""
     return missing(name) is None and importlib.import_module(f"{__name__}.{name}").runs(op)

@@ -129,9 +129,16 @@ class Plan:
         raise NotImplementedError
 
     def penalty(self, parameters):
-        """-> float, what the restraints add to the training loss at these parameters (name -> array)."""
-        return sum((penalty(parameters[name].astype("f8"), restraint.l1, restraint.l2)
-                    for name, restraint in self.restraints.items()), 0.0)
+        """-> number, what the restraints add to the training loss at these parameters (name -> array)."""
+        total = 0.0
+        for name, (l1, l2, _, _) in self.restraints.items():
+            w = parameters[name]
+            total += penalty(w.astype(np.promote_types(w.dtype, np.float64)), l1, l2).item()
+        return total
+
+    def input_gradient(self, parameters, workspace, data):
+        """-> (n, n_in), the derivative of the weighted mean loss over all rows with respect to ``data.X``."""
+        raise NotImplementedError
 
     def run(self, state, workspace, data, order, begin, coefficients, seconds):
         """Train on the batches of ``order`` (n,) from row ``begin`` on; -> the row to go on from.

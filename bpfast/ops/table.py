@@ -158,11 +158,6 @@ class Loss(Op):
         """The row that computes this loss and the activation before it in one pass, or None."""
         return next((row(**self.hyper) for row in self.table.values() if row.fuses == (activation.name, self.name)), None)
 
-    @property
-    def targets(self):
-        """What the targets are: "labels" or "reals"."""
-        return "labels" if self.labels else "reals"
-
 
 class Update(Op):
     """One step of an optimizer on every parameter: ``w, *slots = rule(g, w, *slots, *coefficients)``.

@@ -69,6 +69,12 @@ class Plan(base.Plan):
                 self, state, workspace, data, order, begin, n, None, SECONDS_BETWEEN_SIGNALS)
         return workspace.loss_sum / workspace.weight_sum
 
+    def input_gradient(self, parameters, workspace, data):
+        gradient = np.empty((len(data.X), self.program.n_in), self.dtype)
+        sequence = Sequence(self.layout, self.trained, self.loss, of_input=True)
+        (<Buffers>workspace.buffers).differentiate(sequence, parameters, data, gradient)
+        return gradient
+
     def run(self, state, workspace, data, order, begin, coefficients, seconds):
         return (<Buffers>workspace.buffers).train(
             self, state, workspace, data, order, begin, self.batch_size, coefficients, seconds)
@@ -165,6 +171,13 @@ cdef class Buffers:
     def __dealloc__(self):
         free(self.losses)
         free(self.shares)
+
+    cdef void *pack(self, parameters) except NULL:
+        """Parameters that are not those of a State, in the layout of one."""
+        if self.packed is None:
+            self.packed = Arena(self.layout.parameters_size * self.layout.kernels.real_size)
+        self.layout.pack(self.packed, parameters)
+        return self.packed.data
 
     cdef bp_job job(self):
         cdef bp_job job
@@ -327,10 +340,7 @@ cdef class Buffers:
         cdef const void **arrays = NULL
         cdef int s
         if not plain:
-            if self.packed is None:
-                self.packed = Arena(layout.parameters_size * real_size)
-            layout.pack(self.packed, parameters)
-            job.parameters = self.packed.data
+            job.parameters = self.pack(parameters)
         else:
             arrays = <const void **>calloc(2 * sequence.n, sizeof(void *))
             if arrays == NULL:
@@ -362,4 +372,35 @@ cdef class Buffers:
                     bp_restore_denormals(denormals)
         finally:
             free(arrays)
+        return 0
+
+    # -- the gradient with respect to the data ---------------------------------------------------------
+
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    cdef int differentiate(self, Sequence sequence, parameters, data, gradient) except -1:
+        """dE/d(input) of all rows into ``gradient`` (n, n_in), E their weighted mean loss."""
+        cdef Table X = Table(data.X), y = Table(data.y if data.y.ndim == 2 else data.y[:, None])
+        cdef const bp_kernels *kernels = self.layout.kernels
+        cdef const bp_value *x = &self.layout.values[0]
+        cdef const double[::1] weight = data.weight
+        cdef bint weighted = data.weight is not None
+        cdef Py_ssize_t n = len(data.X), begin = 0, end, i
+        cdef double weight_sum = data.weight.sum() if weighted else n
+        cdef char *out = <char *>address(gradient)
+        cdef bp_job job = self.job()
+        cdef unsigned denormals
+        job.parameters = self.pack(parameters)
+        while begin < n:
+            PyErr_CheckSignals()
+            with nogil:
+                denormals = bp_flush_denormals()
+                end = min(begin + self.rows, n)
+                for i in range(begin, end):
+                    self.shares[i - begin] = (weight[i] if weighted else 1) / weight_sum
+                self.gather(&X.c, &y.c, sequence, NULL, begin, end)
+                self.rows_phase(&job, sequence, end - begin)
+                kernels.scatter(out + begin * x.n * kernels.real_size, self.at(x.delta), x.ld, x.n, end - begin)
+                begin = end
+                bp_restore_denormals(denormals)
         return 0

@@ -125,7 +125,7 @@ cdef const bp_op *find_op(const bp_kernels *kernels, str name) except NULL:
 
 def runs(op):
     """Whether the C tables have a twin of this op."""
-    kernels = Kernels(np.float32, cpu_level())
+    kernels = Kernels(np.float32)
     return op.name in kernels.activations() + kernels.losses() + kernels.updates()
 
 
@@ -270,7 +270,7 @@ cdef class Layout:
 cdef class Sequence:
     """The instructions of a program in C, and the loss that reads its output."""
 
-    def __cinit__(self, Layout layout, program, loss):
+    def __cinit__(self, Layout layout, program, loss, bint of_input=False):
         self.n = len(program.instructions)
         self.c = <bp_instruction *>calloc(self.n, sizeof(bp_instruction))
         if self.c == NULL:
@@ -287,7 +287,7 @@ cdef class Sequence:
             for s, value in enumerate(inputs):
                 it.inputs[s], it.adds_dx[s] = value, value in written
                 written.add(value)
-            it.wants_dx = inputs != (0,)
+            it.wants_dx = of_input or inputs != (0,)
             if names:
                 it.weight, it.bias = layout.find(names[0]), layout.find(names[1])
             if activation.name != "linear":
@@ -320,14 +320,14 @@ cdef class Sequence:
 
 
 cdef class Kernels:
-    """The kernels of one CPU level and dtype, on arrays."""
+    """The kernels of one dtype on arrays, at a CPU level or the one in use."""
 
     cdef const bp_kernels *kernels
     cdef object dtype
 
-    def __cinit__(self, dtype, str level):
+    def __cinit__(self, dtype, str level=None):
         self.dtype = np.dtype(dtype)
-        self.kernels = find_kernels(level, self.dtype.itemsize)
+        self.kernels = find_kernels(level or cpu_level(), self.dtype.itemsize)
 
     def activations(self):
         """The names in the table, in order."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...ops.special import log_least
 from ...ops.table import Update
-from ..numpy import Plan as NumpyPlan
+from .. import numpy as reference
 
 
 def runs(op):
@@ -55,8 +55,8 @@ def _update_loop(rule, n_arrays):
     return numba.njit(scope["loop"])
 
 
-class Plan(NumpyPlan):
-    """The reference with every elementwise row compiled; rowwise rows run as their texts stand."""
+class Kernels(reference.Kernels):
+    """Elementwise rows compiled; rowwise rows run as their texts stand."""
 
     def compiled(self, op, function):
         if isinstance(op, Update):
@@ -64,12 +64,18 @@ class Plan(NumpyPlan):
             loop = _update_loop(function, n_arrays)
             return lambda g, *others: self._updated(loop, g, others[:n_arrays], others[n_arrays:])
         if not op.rowwise:
-            return lambda *arguments: _loop(function)(*map(self._same_dtype, arguments))
+            return lambda *arguments: _loop(function)(*map(self.cast, arguments))
         return function
 
     def _updated(self, loop, g, arrays, scalars):
         """-> what the loop makes of w and the slots."""
-        flat = [self._same_dtype(array).ravel() for array in (g, *arrays)]
+        flat = [self.cast(array).ravel() for array in (g, *arrays)]
         new = [np.empty_like(array) for array in flat[1:]]
         loop(*flat, *map(self.dtype.type, scalars), *new)
         return tuple(array.reshape(np.shape(g)) for array in new)
+
+
+class Plan(reference.Plan):
+    """The reference with these kernels."""
+
+    Kernels = Kernels

@@ -17,24 +17,60 @@ def runs(op):
     return True
 
 
-class Plan(base.Plan):
-    """Runs a program on NumPy arrays.  Values and deltas are lists with an entry per value of the program."""
+class Kernels:
+    """The rows of the tables, each alone, on arrays of one dtype: the face that the kernels of every backend have."""
 
-    def __init__(self, *args):
-        super().__init__(*args)
-        activations = {i.activation for i in (*self.program.instructions, *self.trained.instructions)}
-        self._forward = {op: self.compiled(op, op.forward) for op in activations}
-        self._adjoint = {op: self.compiled(op, op.adjoint) for op in activations}
-        self._loss = self.loss and self.compiled_loss(self.loss)
-        self._rule = self.compiled(self.update, self.update.rule) if self.update else None
+    def __init__(self, dtype):
+        self.dtype = np.dtype(dtype)
 
     def compiled(self, op, function):
         """A function of arrays from the text of a row: here the text itself."""
         return function
 
-    def compiled_loss(self, loss):
+    def compiled_loss(self, op):
         """A loss with its two functions compiled."""
-        return loss.with_parts(**{part: self.compiled(loss, getattr(loss, part)) for part in ("value", "gradient")})
+        return op.with_parts(value=self.compiled(op, op.value), gradient=self.compiled(op, op.gradient))
+
+    def cast(self, array):
+        """The array in this dtype."""
+        return np.asarray(array).astype(self.dtype, copy=False)
+
+    @QUIET
+    def activation_forward(self, op, x):
+        """y = f(x) for x (n,) or rows (batch, n)."""
+        return self.cast(self.compiled(op, op.forward)(x, *op.values))
+
+    @QUIET
+    def activation_adjoint(self, op, dy, x, y):
+        """dx = g(dy, x, y), shapes as above."""
+        return self.cast(self.compiled(op, op.adjoint)(dy, x, y, *op.values))
+
+    @QUIET
+    def loss(self, op, y, t, mean):
+        """-> (values (batch,) in double precision, dy = mean * dvalue/dy) for outputs y (batch, n)."""
+        op = self.compiled_loss(op)
+        values = op.per_row(y, t).astype(np.promote_types(self.dtype, np.float64))  # complex stays complex
+        return values, self.cast(op.delta(y, t) * mean[:, None].astype(self.dtype))
+
+    @QUIET
+    def update(self, op, g, w, slots, coefficients):
+        """-> (w, *slots) after a step with these scalars."""
+        return tuple(map(self.cast, self.compiled(op, op.rule)(g, w, *slots, *map(float, coefficients))))
+
+
+class Plan(base.Plan):
+    """Runs a program on NumPy arrays.  Values and deltas are lists with an entry per value of the program."""
+
+    Kernels = Kernels
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.kernels = self.Kernels(self.dtype)
+        activations = {i.activation for i in (*self.program.instructions, *self.trained.instructions)}
+        self._forward = {op: self.kernels.compiled(op, op.forward) for op in activations}
+        self._adjoint = {op: self.kernels.compiled(op, op.adjoint) for op in activations}
+        self._loss = self.kernels.compiled_loss(self.loss) if self.loss else None
+        self._rule = self.kernels.compiled(self.update, self.update.rule) if self.update else None
 
     def new_workspace(self):
         return base.Workspace()
@@ -62,7 +98,7 @@ class Plan(base.Plan):
         return before, values
 
     def _backward(self, parameters, before, values, delta):
-        """From dE/d(output) to dE/d(parameter), name -> array, by the chain rule in reverse order."""
+        """From dE/d(output) to dE/d(input) and dE/d(parameter), name -> array, by the chain rule in reverse order."""
         deltas, gradients = [None] * len(values), {}
         deltas[self.trained.output] = delta
         for op, inputs, output, names, activation, _ in reversed(self.trained.instructions):
@@ -76,10 +112,10 @@ class Plan(base.Plan):
                 contributions = (dz,) * len(inputs)
             for value, dx in zip(inputs, contributions):
                 deltas[value] = dx if deltas[value] is None else deltas[value] + dx
-        return gradients
+        return deltas[0], gradients
 
     def _same_dtype(self, array):
-        return np.asarray(array).astype(self.dtype, copy=False)
+        return self.kernels.cast(array)
 
     # -- the verbs ---------------------------------------------------------------------------------
 
@@ -93,7 +129,8 @@ class Plan(base.Plan):
             values = self.activations(parameters, x)[1]
             losses.append(self._loss.per_row(values[self.trained.output], t))
             outputs.append(values[self.program.output])
-        return np.concatenate(losses).astype(np.float64), np.concatenate(outputs)
+        wide = np.promote_types(self.dtype, np.float64)  # complex numbers stay complex
+        return np.concatenate(losses).astype(wide), np.concatenate(outputs)
 
     def _blocks(self, array, numbers=True):
         """The array some rows at a time, numbers in the plan's dtype."""
@@ -101,19 +138,26 @@ class Plan(base.Plan):
             block = array[begin : begin + ROWS_PER_BLOCK]
             yield block.astype(self.dtype) if numbers else block
 
-    @QUIET
     def gradient(self, state, workspace, data):
+        loss, _, state.gradient = self._differentiate(state.parameters, data)
+        return loss
+
+    def input_gradient(self, parameters, workspace, data):
+        return self._differentiate(parameters, data)[1]
+
+    @QUIET
+    def _differentiate(self, parameters, data):
+        """-> E, dE/d(input), dE/d(parameter)."""
         weight = np.ones(len(data.X)) if data.weight is None else data.weight
         x, targets = data.X.astype(self.dtype), self._targets(data.y)
-        before, values = self.activations(state.parameters, x, self.trained)
+        before, values = self.activations(parameters, x, self.trained)
         y = values[self.trained.output]
-        row_losses = self._loss.per_row(y, targets).astype(np.float64)
         mean = weight / weight.sum()
-        delta = self._loss.delta(y, targets) * mean[:, None].astype(self.dtype)
-        state.gradient = self._backward(state.parameters, before, values, self._same_dtype(delta))
+        row_losses, delta = self.kernels.loss(self.loss, y, targets, mean)
+        dx, gradients = self._backward(parameters, before, values, self._same_dtype(delta))
         for name, (l1, l2, _, _) in self.restraints.items():
-            state.gradient[name] = add_penalty(state.gradient[name], state.parameters[name], l1, l2)
-        return float(row_losses @ mean)
+            gradients[name] = add_penalty(gradients[name], parameters[name], l1, l2)
+        return float(row_losses @ mean), dx, gradients
 
     @QUIET
     def _step(self, state, coefficients):
