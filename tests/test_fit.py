@@ -155,7 +155,7 @@ def test_labels_of_targets():
     ([1.0], "class_weight has 1 entries, but there are 2 classes"),
     ({2: 1.0}, "unknown label 2; labels are 0 .. 1"),
     ({"cat": 1.0}, "unknown label 'cat'"),
-    ({0: -1.0}, r"class_weight\[0\] must be a finite number of at least 0, got -1"),
+    ({0: -1.0}, r"class_weight\[0\] must be a number in \[0, inf\), got -1"),
     ([1, np.nan], r"class_weight\[1\]"),
     ([0, 0], "(?=.*weight)(?=.*zero)"),
 ])

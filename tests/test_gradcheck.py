@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from checks import digest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from networks import CASES, starting_point
 from samples import targets_for
@@ -97,6 +97,8 @@ def test_no_false_alarm(dtype, layers, last, loss, seed, magnitude, n, inputs, w
     X = np.round(X) if inputs == "whole" else X * (rng.random(X.shape) < 0.5) if inputs == "sparse" else X
     y = targets_for(LOSSES[loss], rng.integers(3, size=n), rng.normal(size=(n, 3)))
     weight = rng.uniform(0.1, 3, n) if weighted else None
+    loss_now = bp.Trainer(net, loss=loss).loss_and_gradients(X, y, weight)[0]
+    assume(np.isfinite(loss_now))  # weights near 1000 and exponentials
     bp.check_gradients(net, loss, X, y, sample_weight=weight, seed=seed, **FEW).raise_if_failed()
 
 

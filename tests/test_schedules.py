@@ -43,12 +43,13 @@ def test_rates_of_an_optimizer(schedule):
     """Steps are counted from 1, progress from 0; in chunks the rates are the same."""
     for steps in (1, 7, 32):
         optimizer = bp.Momentum(schedule)
-        together = optimizer.rates(1, 500, steps)
-        np.testing.assert_array_equal(together, schedule.rates(np.arange(500) / steps))
-        chunks = [optimizer.rates(begin, n, steps) for begin, n in ((1, 1), (2, 62), (64, 436), (500, 1))]
+        together = optimizer.coefficients(1, 500, steps)
+        for column in (0, 2):  # the rate by itself, and as the rule takes it
+            np.testing.assert_array_equal(together[:, column], schedule.rates(np.arange(500) / steps))
+        chunks = [optimizer.coefficients(begin, n, steps) for begin, n in ((1, 1), (2, 62), (64, 437))]
         np.testing.assert_array_equal(np.concatenate(chunks), together)
-        np.testing.assert_array_equal(optimizer.coefficients(1, 500, steps)[:, 1], together)
-        np.testing.assert_array_equal(optimizer.coefficients(1, 500, steps, scale=0.5)[:, 1], 0.5 * together)
+        scaled = optimizer.coefficients(1, 500, steps, scale=0.5)
+        np.testing.assert_array_equal(scaled[:, 0], 0.5 * together[:, 0])
     assert np.isfinite(schedule.rates(np.array([0, 1e9]))).all()
 
 
@@ -169,10 +170,10 @@ def test_a_metric_that_is_not_recorded(rows):
     """Refused before any work."""
     X, y = rows
     trainer = small_trainer(optimizer=bp.Adam(bp.ReduceOnPlateau(1e-3)))
-    with pytest.raises(ValueError, match=r"follows 'val_loss', but this fit records only loss; .* validation="):
+    with pytest.raises(ValueError, match=r"follows 'val_loss', but .* is: loss, seconds; .*validation="):
         trainer.fit(X, y)
     trainer.optimizer = bp.Adam(bp.WarmUp(bp.ReduceOnPlateau(1e-3, metric="val_acuracy"), 2))
-    with pytest.raises(ValueError, match="'val_acuracy', but this fit records only loss, val_loss, val_accuracy$"):
+    with pytest.raises(ValueError, match="'val_acuracy', but .* is: loss, seconds, val_loss, val_accuracy;"):
         trainer.fit(X, y, validation=(X, y))
     assert trainer.history.n_epochs == 0 and trainer.network.n_in is None
 

@@ -249,7 +249,7 @@ def test_a_trainer_runs_it(native_engine, rows, name):
 
 def test_what_rprop_is_made_for(rows):
     """Batches smaller than the data are warned of, once in a fit."""
-    with pytest.warns(UserWarning, match=r"Rprop .* every row in every batch: give batch_size=200 or more") as told:
+    with pytest.warns(UserWarning, match=r"Rprop .* every row in every batch: give the Trainer batch_size=\"full\"") as told:
         small_trainer(optimizer="rprop", batch_size=199).fit(*rows, epochs=2)
     assert len(told) == 1 and told[0].filename == __file__
     history = small_trainer(optimizer="rprop", batch_size=200).fit(*rows, epochs=40)
