@@ -1,13 +1,15 @@
 """How weights begin: variances that keep signals and gradients at one scale from layer to layer."""
 
 import math
-from numbers import Real
 
 import numpy as np
 
+from .data import check_fields, check_real
 from .description import Description
 from .ops.table import Activation
 
+REALS = "(-inf, inf)"
+INTERVALS = {"value": REALS, "low": REALS, "high": REALS, "mean": REALS, "deviation": "(0, inf)"}  # of these fields
 GAINS = {
     "linear": lambda: 1.0,
     "sigmoid": lambda: 1.0,
@@ -54,19 +56,6 @@ class Initializer(Description):
         raise ValueError(f"unknown initializer {given!r}; choose one of: {', '.join(INITIALIZERS)}")
 
 
-def _number(field, value):
-    """A finite float, or an error that says what was given."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise ValueError(f"{field} must be a finite number, got {value!r}")
-    return float(value)
-
-
-def _positive(field, value):
-    if _number(field, value) <= 0:
-        raise ValueError(f"{field} must be greater than 0, got {value!r}")
-    return float(value)
-
-
 def _distribution(owner, given):
     if given not in ("uniform", "normal"):
         raise ValueError(f"{owner}: distribution must be 'uniform' or 'normal', got {given!r}")
@@ -76,7 +65,7 @@ def _distribution(owner, given):
 def _gain(owner, given):
     """A positive float, or an activation that has a gain."""
     if not isinstance(given, str | Activation):
-        return _positive(f"{owner}: gain", given)
+        return check_real(given, f"{owner}: gain", "(0, inf)")
     gain(given)
     return Activation.get(given)
 
@@ -93,10 +82,10 @@ class Constant(Initializer):
     """w = value.  Units of one layer that begin alike stay alike: not for hidden layers."""
 
     __slots__ = ("value",)
-    formula = "value"
+    formula, source = "value", "Widrow & Hoff 1960"
 
     def __init__(self, value):
-        self._set(value=_number("Constant: value", value))
+        self._set(**check_fields(self, INTERVALS, value=value))
 
     def __call__(self, rng, shape):
         return np.full(shape, self.value)
@@ -119,10 +108,9 @@ class Uniform(Initializer):
     formula, source = "U(low, high)", "Rumelhart, Hinton & Williams 1986"
 
     def __init__(self, low=-0.05, high=0.05):
-        low, high = _number("Uniform: low", low), _number("Uniform: high", high)
+        self._set(**check_fields(self, INTERVALS, low=low, high=high))
         if low >= high:
             raise ValueError(f"Uniform: low must be less than high, got {low!r} and {high!r}")
-        self._set(low=low, high=high)
 
     def __call__(self, rng, shape):
         return rng.uniform(self.low, self.high, shape)
@@ -135,7 +123,7 @@ class Normal(Initializer):
     formula, source = "N(mean, deviation^2)", "Krizhevsky, Sutskever & Hinton 2012"
 
     def __init__(self, mean=0.0, deviation=0.05):
-        self._set(mean=_number("Normal: mean", mean), deviation=_positive("Normal: deviation", deviation))
+        self._set(**check_fields(self, INTERVALS, mean=mean, deviation=deviation))
 
     def __call__(self, rng, shape):
         return rng.normal(self.mean, self.deviation, shape)
@@ -151,8 +139,7 @@ class TruncatedNormal(Initializer):
     formula, source = "N(mean, deviation^2) within 2 deviations", "Abadi et al. 2016 (TensorFlow)"
 
     def __init__(self, mean=0.0, deviation=0.05):
-        deviation = _positive("TruncatedNormal: deviation", deviation)
-        self._set(mean=_number("TruncatedNormal: mean", mean), deviation=deviation)
+        self._set(**check_fields(self, INTERVALS, mean=mean, deviation=deviation))
 
     def __call__(self, rng, shape):
         z = rng.standard_normal(shape)

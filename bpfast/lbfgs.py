@@ -33,6 +33,7 @@ class LBFGS(Optimizer):
 
     __slots__ = ("max_history", "gradient_tolerance", "loss_tolerance")
 
+    formula, source = "w - a H g, a by line search", "Liu & Nocedal 1989; Zhu, Byrd, Lu & Nocedal 1997"
     update = learning_rate = None  # it has no rule for one parameter at a time
 
     def __init__(self, max_history=10, gradient_tolerance=1e-5, loss_tolerance=1e-9):

