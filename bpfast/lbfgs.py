@@ -7,7 +7,9 @@ import numpy as np
 from .data import check_integer, check_real
 from .divergence import DivergenceError
 from .extras import need
+from .ops.regularization import Clip
 from .optimizers import Optimizer
+from .regularizers import L1, L2
 
 
 class LBFGS(Optimizer):
@@ -43,6 +45,15 @@ class LBFGS(Optimizer):
             gradient_tolerance=check_real(gradient_tolerance, "LBFGS: gradient_tolerance", "[0, inf)"),
             loss_tolerance=check_real(loss_tolerance, "LBFGS: loss_tolerance", "[0, inf)"),
         )
+
+
+def check_restraints(regularizer, clip):
+    """Refuse what is done to steps and weights, not to the loss: a line search would not know of it."""
+    several = regularizer.values() if isinstance(regularizer, dict) else [regularizer]
+    strangers = [one for ones in several for one in ones if not isinstance(one, (L1, L2))]
+    if strangers or clip != Clip():
+        what = repr(strangers[0]) if strangers else "clip"
+        raise ValueError(f"LBFGS minimizes a loss, which may have penalties, L1 and L2, but it cannot take {what}")
 
 
 def minimize(optimizer, network, plan, state, rows, iterations, stopped, finished):

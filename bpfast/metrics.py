@@ -139,22 +139,23 @@ def check_metrics(metrics, targets, n_out):
     return metrics
 
 
-def classes(targets, y_true, outputs):
+def classes(loss, y_true, outputs):
     """-> (true, predicted) classes, of shape (n,), or (n, k) for k > 1 outputs that are labels of their own."""
     broken = np.isnan(outputs)
-    if targets == "labels":
+    if loss.labels:
         return y_true, np.where(broken.any(axis=1), -1, outputs.argmax(axis=1))
-    boundary = {"unit": 0.5, "signs": 0.0}[targets]
-    both = (y_true > boundary).astype(np.int64), np.where(broken, -1, outputs > boundary)
+    boundary = {"unit": 0.5, "signs": 0.0}[loss.targets]
+    of_outputs = 0.0 if loss.fuses else boundary  # sigmoid(0) = 1/2
+    both = (y_true > boundary).astype(np.int64), np.where(broken, -1, outputs > of_outputs)
     return tuple(array[:, 0] for array in both) if outputs.shape[1] == 1 else both
 
 
-def measure(metrics, targets, y_true, outputs, sample_weight):
+def measure(metrics, loss, y_true, outputs, sample_weight):
     """-> {name: float}.  A user's function gets the targets as checked, and the network's outputs (n, k)."""
     figures = {}
     for name, function, weighted in metrics:
         if function in OF_CLASSES.values():
-            pair = classes(targets, y_true, outputs)
+            pair = classes(loss, y_true, outputs)
         elif function in OF_NUMBERS.values():
             pair = y_true.astype(np.float64), outputs.astype(np.float64)
         else:

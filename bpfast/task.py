@@ -9,6 +9,7 @@ import numpy as np
 from . import data
 from .backends.base import Data
 from .callbacks import prepare_callbacks
+from .lbfgs import check_restraints
 from .metrics import check_metrics
 from .progress import Progress
 from .schedules import Schedule
@@ -95,6 +96,8 @@ def _check_validation(trainer, validation, n_in):
 def _check_optimizer(trainer, names, n):
     """Refuse a schedule that follows what no epoch measures; warn of batches that the optimizer is not made for."""
     optimizer = trainer.optimizer
+    if optimizer.update is None:
+        check_restraints(trainer.regularizer, trainer.clip)
     if isinstance(optimizer.learning_rate, Schedule):
         metric = optimizer.learning_rate.metric
         if metric is not None and metric not in names:

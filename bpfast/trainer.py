@@ -305,7 +305,7 @@ class Trainer:
         metrics = check_metrics(self.metrics, self.loss.targets, plan.program.n_out)
         return {
             "loss": float(np.average(losses, weights=rows.weight)),
-            **measure(metrics, self.loss.targets, rows.y, outputs, rows.weight),
+            **measure(metrics, self.loss, rows.y, outputs, rows.weight),
         }
 
     def _ready(self, X, y, sample_weight):

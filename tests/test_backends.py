@@ -277,3 +277,13 @@ def test_threads(monkeypatch):
         monkeypatch.setenv("BPFAST_NUM_THREADS", wrong)
         with pytest.raises(ValueError, match="BPFAST_NUM_THREADS must be a positive integer"):
             config.n_threads()
+
+
+def test_numba_keeps_the_dtype():
+    """A row that was compiled for float64 first computes in float32 all the same: an overflow shows it."""
+    large = np.full(3, 1e30)
+    for dtype, expected in (("f8", 1e60), ("f4", np.inf)):
+        kernels = backends.kernels("numba", dtype)
+        y, t = large.astype(dtype)[:, None], np.zeros((3, 1), dtype)
+        values, _ = kernels.loss(LOSSES["squared_error"], y, t, np.ones(3))
+        np.testing.assert_allclose(values, expected / 2)

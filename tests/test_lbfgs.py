@@ -31,6 +31,30 @@ def test_least_squares(engine, rng):
     np.testing.assert_allclose(net.parameters["0.bias"], solution[-1], rtol=1e-7, atol=1e-9)
 
 
+def test_ridge_regression(engine, rng):
+    """With L2 on the weights: the solution of the normal equations of ridge regression."""
+    X, y = rng.normal(size=(80, 4)), rng.normal(size=80)
+    net = bp.Network([bp.Dense(1)], dtype="float64", seed=0)
+    trainer = bp.Trainer(net, loss="squared_error", backend=engine, regularizer=bp.L2(0.3),
+                         optimizer=bp.LBFGS(gradient_tolerance=1e-12, loss_tolerance=0))
+    history = trainer.fit(X, y, epochs=200)
+    Z, penalized = np.c_[X, np.ones(80)], np.diag([1.0, 1, 1, 1, 0])
+    solution = np.linalg.solve(Z.T @ Z / 80 + 0.3 * penalized, Z.T @ y / 80)
+    np.testing.assert_allclose(net.to_vector(), solution, rtol=1e-7, atol=1e-9)
+    expected = 0.5 * np.mean((Z @ solution - y) ** 2) + 0.15 * (solution[:-1] ** 2).sum()
+    assert history["loss"][-1] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("settings, match", [
+    ({"regularizer": bp.WeightDecay(0.1)}, r"WeightDecay\(0.1\)"),
+    ({"regularizer": {"0.weight": [bp.L2(0.1), bp.MaxNorm(1)]}}, r"MaxNorm\(1"),
+    ({"clip": bp.ClipNorm(1)}, "clip"),
+])
+def test_what_is_no_part_of_a_loss_is_refused(rows, settings, match):
+    with pytest.raises(ValueError, match=f"penalties, L1 and L2.*{match}"):
+        trainer_of("numpy", **settings).fit(*rows)
+
+
 def test_history(engine, rows, dtype):
     """An epoch is an iteration; its loss is that of the parameters after it, and never grows."""
     trainer, seen = trainer_of(engine, dtype), []

@@ -6,7 +6,7 @@ from checks import check_metric
 from samples import small_trainer
 
 import bpfast as bp
-from bpfast import metrics
+from bpfast import LOSSES, metrics
 
 TWINS = {"f1": lambda sk: lambda t, y, w: sk.f1_score(t, y, sample_weight=w, average="macro"),
          "accuracy": lambda sk: lambda t, y, w: sk.accuracy_score(t, y, sample_weight=w),
@@ -60,15 +60,18 @@ def test_accuracy_of_several_labels(rng):
 
 def test_classes():
     """What is predicted: the largest output, y > 0.5, the sign; NaN predicts nothing."""
-    t, y = metrics.classes("labels", np.array([0, 1, 1]), np.array([[2.0, 1.0], [0, 3], [np.nan, 5]]))
+    t, y = metrics.classes(LOSSES["cross_entropy"], np.array([0, 1, 1]), np.array([[2.0, 1.0], [0, 3], [np.nan, 5]]))
     assert t.tolist() == [0, 1, 1] and y.tolist() == [0, 1, -1]
-    t, y = metrics.classes("unit", np.array([[0.0], [1.0], [1.0], [0.0]]), np.array([[0.4], [0.6], [0.5], [np.nan]]))
+    outputs = np.array([[0.4], [0.6], [0.5], [np.nan]])
+    t, y = metrics.classes(LOSSES["binary_cross_entropy"], np.array([[0.0], [1.0], [1.0], [0.0]]), outputs)
     assert t.tolist() == [0, 1, 1, 0] and y.tolist() == [0, 1, 0, -1]
-    t, y = metrics.classes("unit", np.array([[0, 1]]), np.array([[0.9, 0.9]]))
+    t, y = metrics.classes(LOSSES["binary_cross_entropy"], np.array([[0, 1]]), np.array([[0.9, 0.9]]))
     assert t.tolist() == [[0, 1]] and y.tolist() == [[1, 1]]
-    t, y = metrics.classes("signs", np.array([[-1.0], [1.0]]), np.array([[-0.1], [0.1]]))
+    t, y = metrics.classes(LOSSES["hinge"], np.array([[-1.0], [1.0]]), np.array([[-0.1], [0.1]]))
     assert t.tolist() == [0, 1] and y.tolist() == [0, 1]
     assert metrics.f1(np.array([0, 0, 1]), np.array([-1, 0, 1])) == pytest.approx((2 / 3 + 1) / 2)
+    t, y = metrics.classes(LOSSES["sigmoid_binary_cross_entropy"], np.array([[0.0], [1.0]]), np.array([[-0.1], [0.1]]))
+    assert t.tolist() == [0, 1] and y.tolist() == [0, 1]
 
 
 def test_evaluate(engine, rows):

@@ -38,8 +38,8 @@ def _on_scalars(function):
 
 
 @cache
-def _loop(function):
-    """A row's text as a ufunc."""
+def _loop(function, dtype):
+    """A row's text as a ufunc for arrays of one dtype: one for both would run float32 in a loop made for float64."""
     return numba.vectorize(_on_scalars(function))
 
 
@@ -64,7 +64,7 @@ class Kernels(reference.Kernels):
             loop = _update_loop(function, n_arrays)
             return lambda g, *others: self._updated(loop, g, others[:n_arrays], others[n_arrays:])
         if not op.rowwise:
-            return lambda *arguments: _loop(function)(*map(self.cast, arguments))
+            return lambda *arguments: _loop(function, self.dtype)(*map(self.cast, arguments))
         return function
 
     def _updated(self, loop, g, arrays, scalars):
