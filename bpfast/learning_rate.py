@@ -32,7 +32,8 @@ class LearningRateTest:
         Beyond the first the loss may grow; beyond the second a small problem may have been learned before it could.
         """
         smallest = np.argmin(self.smoothed)
-        half = np.argmax(self.smoothed <= (self.smoothed[0] + self.smoothed[smallest]) / 2)
+        fall = self.smoothed[: smallest + 1]
+        half = np.flatnonzero(fall >= (fall.max() + fall[-1]) / 2)[-1]  # the last: noise at low rates falls too
         return float(min(self.rates[smallest] / 10, self.rates[half]))
 
     def plot(self, ax=None):

@@ -59,7 +59,7 @@ def test_steps_by_hand(engine, rows):
 def test_it_ends_where_the_loss_explodes(engine, rng):
     X, y = rng.normal(size=(100, 5)), rng.normal(size=100)
     net = bp.Network([bp.Dense(1)], seed=0)
-    test = bp.find_learning_rate(bp.Trainer(net, loss="squared_error", optimizer="sgd", backend=engine), X, y,
+    test = bp.find_learning_rate(bp.Trainer(net, loss="squared_error", optimizer="sgd", seed=0, backend=engine), X, y,
                                  highest=1e6)
     assert len(test.rates) == len(test.losses) == len(test.smoothed) < 300
     assert np.isfinite(test.losses).all() and 1e-3 < test.suggestion < 1
