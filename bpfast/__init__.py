@@ -2,14 +2,15 @@
 
 __version__ = "0.1.0"
 
+import importlib
+from typing import TYPE_CHECKING
+
 from .backends import show_config
 from .callbacks import Callback, EarlyStopping, StopBelow, TimeLimit
-from .gradcheck import GradientError, GradientReport, check_gradient, check_gradients
 from .history import History
 from .initializers import Constant, Glorot, He, LeCun, Normal, Orthogonal, TruncatedNormal, Uniform, Zeros
 from .layers import Dense, Residual
 from .lbfgs import LBFGS
-from .learning_rate import LearningRateTest, find_learning_rate
 from .metrics import METRICS
 from .network import Network
 from .ops import ACTIVATIONS, LOSSES
@@ -41,8 +42,29 @@ from .schedules import (
     StepDecay,
     WarmUp,
 )
-from .selftest import self_test
 from .trainer import DivergenceError, Trainer
+
+if TYPE_CHECKING:
+    from .gradcheck import GradientError, GradientReport, check_gradient, check_gradients
+    from .learning_rate import LearningRateTest, find_learning_rate
+    from .selftest import self_test
+
+_LOADED_WHEN_USED = {  # what a program that trains and predicts does without
+    **dict.fromkeys(("GradientError", "GradientReport", "check_gradient", "check_gradients"), "gradcheck"),
+    **dict.fromkeys(("LearningRateTest", "find_learning_rate"), "learning_rate"),
+    "self_test": "selftest",
+}
+
+
+def __getattr__(name):
+    if name not in _LOADED_WHEN_USED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_LOADED_WHEN_USED[name]}", __name__), name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "ACTIVATIONS",

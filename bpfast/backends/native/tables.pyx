@@ -402,7 +402,9 @@ cdef class Kernels:
 
     def _pad(self, *arrays):
         """-> (rows, n, the arrays with rows padded as in a workspace; copied only where they are not)."""
-        shaped = [np.atleast_2d(np.ascontiguousarray(array, self.dtype)) for array in arrays]
+        shaped = [np.ascontiguousarray(array, self.dtype) for array in arrays]
+        if shaped[0].ndim < 2:
+            shaped = [np.atleast_2d(array) for array in shaped]
         rows, n = shaped[0].shape
         width = -(-max(n, 1) // BP_LANES) * BP_LANES
         if n < width:
