@@ -71,8 +71,7 @@ class EarlyStopping(Callback, Description):
     __slots__ = ("metric", "patience", "min_delta", "mode", "restore_best")
 
     def __init__(self, metric="val_loss", patience=10, min_delta=0.0, mode="auto", restore_best=True):
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(f'EarlyStopping: mode must be "auto", "min" or "max", got {mode!r}')
+        metrics.check_mode("EarlyStopping", mode)
         if not isinstance(restore_best, bool):
             raise ValueError(f"EarlyStopping: restore_best must be True or False, got {restore_best!r}")
         self._set(
@@ -85,11 +84,7 @@ class EarlyStopping(Callback, Description):
 
     def prepare(self, names):
         _check_measured(self, names)
-        measured = self.metric.removeprefix("val_")
-        if self.mode == "auto" and measured not in {"loss", "seconds", *metrics.METRICS}:
-            raise ValueError(f'EarlyStopping: say whether {self.metric!r} should fall or grow: mode="min" or "max"')
-        grows = self.mode == "max" or (self.mode == "auto" and measured in metrics.GROW)
-        return Patience(self, -1 if grows else 1)
+        return Patience(self, metrics.direction("EarlyStopping", self.metric, self.mode))
 
 
 class Patience(Callback):
@@ -165,7 +160,7 @@ def prepare_callbacks(given, names):
     if isinstance(given, Callback) or callable(given):
         given = (given,)
     callbacks = []
-    for callback in given:
+    for callback in given or ():
         if isinstance(callback, type) or not (isinstance(callback, Callback) or callable(callback)):
             raise TypeError(
                 f"callbacks must be objects such as EarlyStopping() or functions f(trainer, figures), got {callback!r}"

@@ -1,6 +1,6 @@
 """What comes in from outside is checked here, before any work: inputs, targets, weights, settings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from numbers import Complex, Integral, Real
 from typing import NamedTuple
 
@@ -136,11 +136,14 @@ def check_weight(weight, n, name="sample_weight"):
 
 
 def class_labels(y, targets):
-    """-> (n,) int64 labels of checked targets, or None where they are no classes: labels, or one output's 0 and 1."""
+    """-> (n,) int64 labels of checked targets, or None where they are no classes.
+
+    Classes are labels, and of one output 0 and 1, or -1 and 1.
+    """
     if targets == "labels":
         return y
-    if targets == "unit" and y.shape[1] == 1 and ((y == 0) | (y == 1)).all():
-        return y[:, 0].astype(np.int64)
+    if targets in ("unit", "signs") and y.shape[1] == 1 and ((y == 0) | (np.abs(y) == 1)).all():
+        return (y[:, 0] > 0).astype(np.int64)
     return None
 
 
@@ -155,6 +158,7 @@ def weigh_classes(rows, class_weight, labels, n_classes, training=None):
     training = slice(None) if training is None else training
     weight = np.ones(len(labels)) if rows.weight is None else rows.weight.copy()
     weight[training] *= _class_weights(class_weight, labels[training], n_classes)[labels[training]]
+    check_weight(weight[training], len(labels[training]), "sample_weight times class_weight")
     return rows._replace(weight=check_weight(weight, len(weight), "sample_weight times class_weight"))
 
 
@@ -163,9 +167,11 @@ def _class_weights(given, labels, n_classes):
     if isinstance(given, str) and given == "balanced":
         counts = np.bincount(labels, minlength=n_classes)
         return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    if isinstance(given, str) or not np.iterable(given):
+    if hasattr(given, "keys"):  # a mapping, or a pandas.Series with the labels for its index
+        given = dict(given.items())
+    elif not isinstance(given, (list, tuple, np.ndarray)):
         raise ValueError(f'class_weight must be "balanced", a mapping or a sequence, got {given!r}')
-    if not isinstance(given, Mapping):
+    else:
         if len(given) != n_classes:
             raise ValueError(f"class_weight has {len(given)} entries, but there are {n_classes} classes")
         given = dict(enumerate(given))

@@ -73,8 +73,8 @@ class TensorCheck(NamedTuple):
 
     @property
     def ok(self):
-        """Whether no place differs by more than is tolerated."""
-        return self.worst is None or self.worst.severity <= 1
+        """Whether something was compared, and no place differs by more than is tolerated."""
+        return self.worst is not None and self.worst.severity <= 1
 
 
 COLUMNS = ("", "shape", "checked", "skipped", "method", "scale", "vs reference", "vs derivative", "tolerance", "")
@@ -103,7 +103,7 @@ class GradientReport(Description):
         if self.ok:
             return
         failed = [check for check in self.checks if not check.ok]
-        lines = [f"  {check.worst}" for check in failed]
+        lines = [f"  {check.worst or f'{check.name}: nothing could be compared, x is at a kink'}" for check in failed]
         last = [check.name for check in failed if check.name not in ("loss", "X")][-1:]
         hint = f"\nDeltas flow from the output back: look first at what makes {last[0]!r}." if last else ""
         raise GradientError("\n".join([f"{len(failed)} of {len(self.checks)} gradients are wrong:", *lines]) + hint)
@@ -194,7 +194,10 @@ def check_gradient(f, gradient, x, *, rtol=1e-7, entries=20, directions=4, seed=
         raise ValueError(f"the gradient must have the shape of x, {x.shape}, got {found.shape}")
     if x.size == 0:
         raise ValueError(f"x is empty: shape {x.shape}; there is nothing to differentiate by")
+    rtol = data.check_real(rtol, "rtol", "(0, inf)")
     value = lambda x: _scalar(f(x))
+    if not np.isfinite(value(x)):
+        raise ValueError(f"f is {value(x)} at x; a gradient can be checked where it is finite")
     v = size_of(x) * draw.rng.normal(size=x.shape)
     analytic = is_analytic(lambda t: value(x + t * v))
     slopes = [(index, float((found * v).sum()), slope(lambda t, v=v: value(x + t * v), size_of(x), analytic))

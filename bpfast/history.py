@@ -36,6 +36,7 @@ class History(Mapping):
         """Yield a quantity of every epoch, NaN where it was not measured; goes on with the epochs that are added."""
         for epoch in self._epochs:
             yield epoch.get(name, np.nan)
+
     def to_pandas(self):
         """-> pandas.DataFrame, a column per quantity, a row per epoch; its index "epoch" counts from 1."""
         extras.need("pandas", "History.to_pandas")

@@ -7,7 +7,6 @@ import numpy as np
 from .data import check_integer, check_real
 from .divergence import DivergenceError
 from .extras import need
-from .ops.regularization import Clip
 from .optimizers import Optimizer
 from .regularizers import L1, L2
 
@@ -51,8 +50,8 @@ def check_restraints(regularizer, clip):
     """Refuse what is done to steps and weights, not to the loss: a line search would not know of it."""
     several = regularizer.values() if isinstance(regularizer, dict) else [regularizer]
     strangers = [one for ones in several for one in ones if not isinstance(one, (L1, L2))]
-    if strangers or clip != Clip():
-        what = repr(strangers[0]) if strangers else "clip"
+    if strangers or clip is not None:
+        what = repr(strangers[0]) if strangers else repr(clip)
         raise ValueError(f"LBFGS minimizes a loss, which may have penalties, L1 and L2, but it cannot take {what}")
 
 

@@ -11,14 +11,14 @@ from .task import check_rows
 from .trainer import SECONDS_PER_RUN
 
 SMOOTHING = 0.95  # of the moving average of losses
-EXPLODED = 4.0  # times the smallest loss ends the test
+EXPLODED = 4.0  # times its size or its fall above where it began, the smoothed loss ends the test
 
 
 class LearningRateTest:
     """What a range test saw, an entry per step.
 
     rates     (n,) the learning rate
-    losses    (n,) of the batch, before the step
+    losses    (n,) of the batch, without penalties, before the step
     smoothed  (n,) moving average of the losses, without bias
     """
 
@@ -67,8 +67,8 @@ def find_learning_rate(trainer, X, y, *, sample_weight=None, lowest=1e-6, highes
     highest = data.check_real(highest, "highest", "(0, inf)")
     if lowest >= highest:
         raise ValueError(f"lowest must be below highest, got {lowest!r} and {highest!r}")
-    if trainer.optimizer.update is None:
-        raise ValueError(f"{trainer.optimizer!r} has no learning rate to look for")
+    if trainer.optimizer.update is None or trainer.optimizer.full_batch:
+        raise ValueError(f"{trainer.optimizer!r} finds its steps by itself: there is no learning rate to look for")
     trainer = copy.deepcopy(trainer)
     rows = check_rows(trainer, X, y, sample_weight)
     rates = np.geomspace(lowest, highest, steps)
@@ -81,9 +81,8 @@ def find_learning_rate(trainer, X, y, *, sample_weight=None, lowest=1e-6, highes
 def _sweep(trainer, rows, rates):
     """-> (losses, smoothed losses) of a step at each rate, until the loss explodes."""
     state, plan = trainer._begin(rows.X.shape[1]), trainer._plan
-    update, losses, smoothed, average = plan.update, [], [], 0.0
-    steps = np.arange(1.0, len(rates) + 1)
-    table = np.column_stack(np.broadcast_arrays(rates, *update.coefficients(steps, rates, *update.values)))
+    losses, smoothed, average = [], [], 0.0
+    table = trainer.optimizer.coefficients_at(state.steps + np.arange(1.0, len(rates) + 1), rates)
     with plan.workspace() as workspace:
         for coefficients, batch in zip(table, _batches(plan, rows, trainer.seed)):
             workspace.start()
@@ -95,7 +94,8 @@ def _sweep(trainer, rows, rates):
             losses.append(workspace.loss_sum / workspace.weight_sum)
             average = SMOOTHING * average + (1 - SMOOTHING) * losses[-1]
             smoothed.append(average / (1 - SMOOTHING ** len(losses)))
-            if smoothed[-1] > EXPLODED * min(smoothed):
+            first, least = smoothed[0], min(smoothed)
+            if smoothed[-1] > first + EXPLODED * max(first - least, abs(first)):
                 break
     return losses, smoothed
 

@@ -6,10 +6,12 @@ y_pred         like y_true               the class -1 is never right: an output 
 sample_weight  (n,) f8 | None            of each row
 ->             float
 
-Each function is that of the same name in scikit-learn.
+accuracy, balanced_accuracy, f1 (macro) and r2 are scikit-learn's ..._score, the others bear its names.
+In formulas t is y_true and y is y_pred.
 """
 
 import inspect
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -97,10 +99,26 @@ class Metric(NamedTuple):
     weighted: bool  # whether the function takes sample_weight
 
 
+def check_mode(owner, mode):
+    """Refuse what is no way for a figure to become better."""
+    if mode not in ("auto", "min", "max"):
+        raise ValueError(f'{owner}: mode must be "auto", "min" or "max", got {mode!r}')
+
+
+def direction(owner, name, mode):
+    """-> 1 where a figure such as "val_loss" becomes better as it falls, -1 where it does as it grows."""
+    measured = name.removeprefix("val_")
+    if mode == "auto" and measured not in {"loss", "seconds", *METRICS}:
+        raise ValueError(f'{owner}: say whether {name!r} should fall or grow: mode="min" or "max"')
+    return -1 if mode == "max" or (mode == "auto" and measured in GROW) else 1
+
+
 def get_metrics(given):
     """-> tuple of Metric, from names of METRICS and functions."""
     if isinstance(given, str) or callable(given):
         given = (given,)
+    elif given is None:
+        given = ()
     metrics = tuple(map(_metric, given))
     names = [metric.name for metric in metrics]
     for name in names:
@@ -159,6 +177,9 @@ def measure(metrics, loss, y_true, outputs, sample_weight):
         elif function in OF_NUMBERS.values():
             pair = y_true.astype(np.float64), outputs.astype(np.float64)
         else:
-            pair = y_true, outputs
-        figures[name] = float(function(*pair, sample_weight=sample_weight) if weighted else function(*pair))
+            pair = y_true.copy(), outputs
+        figure = function(*pair, sample_weight=sample_weight) if weighted else function(*pair)
+        if not isinstance(figure, Real):
+            raise TypeError(f"metric {name!r} must give one real number, got {figure!r}")
+        figures[name] = float(figure)
     return figures

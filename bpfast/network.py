@@ -11,10 +11,9 @@ from . import backends, data
 from .backends.base import Instruction, Program
 from .layers import check_layers
 from .ops import ACTIVATIONS
-from .ops.regularization import Clip
+from .ops.regularization import NO_CLIP
 
 NOTHING = MappingProxyType({})
-NO_CLIP = Clip()
 BUILDING = threading.RLock()  # two threads that bring the first data must not draw weights twice
 
 

@@ -50,15 +50,20 @@ class Optimizer(Description):
         """The learning rate as a Schedule."""
         return self.learning_rate if isinstance(self.learning_rate, Schedule) else ConstantRate(self.learning_rate)
 
-    def coefficients(self, first_step, n_steps, steps_per_epoch=1, scale=1.0):
+    def coefficients(self, first_step, n_steps, steps_per_epoch=1, first_epoch=0, scale=1.0):
         """-> (n_steps, 1 + k) float64: the learning rate, multiplied by ``scale``, and the update's scalars.
 
-        A row per step from ``first_step`` on; the first step of all is 1.
+        A row per step from ``first_step`` on, counted from 1, which begins the epoch ``first_epoch``, counted from 0.
         """
-        t = np.arange(first_step, first_step + n_steps, dtype=np.float64)
-        update, rates = self.update, scale * self.schedule.rates((t - 1) / steps_per_epoch)
+        epochs, steps = np.divmod(np.arange(n_steps), steps_per_epoch)
+        rates = scale * self.schedule.rates(first_epoch + epochs + steps / steps_per_epoch)
+        return self.coefficients_at(first_step + np.arange(float(n_steps)), rates)
+
+    def coefficients_at(self, t, rates):
+        """-> (len(t), 1 + k) float64, as above, of steps t at these learning rates."""
+        update = self.update
         columns = (rates, *update.coefficients(t, rates, *update.values))
-        table = np.empty((n_steps, len(columns)))
+        table = np.empty((len(t), len(columns)))
         for i, column in enumerate(columns):
             table[:, i] = column
         return table
@@ -210,7 +215,10 @@ class AMSGrad(Optimizer):
 
 
 class AdamW(Optimizer):
-    """Adam after w <- (1 - learning_rate weight_decay) w.   Source: Loshchilov & Hutter 2019, algorithm 2."""
+    """Adam after w <- (1 - learning_rate weight_decay) w.   Source: Loshchilov & Hutter 2019, algorithm 2.
+
+    Biases decay too, as in PyTorch; ``Adam()`` with ``regularizer=WeightDecay(rate)`` leaves them alone.
+    """
 
     __slots__ = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
     rule = "adamw"
@@ -233,7 +241,7 @@ class Lion(Optimizer):
 
 
 class Rprop(Optimizer):
-    """w <- w - delta sign(g), for full batches: give the Trainer a ``batch_size`` of at least the number of rows.
+    """w <- w - delta sign(g), for full batches: give the Trainer ``batch_size="full"``.
 
     Every parameter has its step width delta, at first learning_rate: times eta_plus while g keeps its sign, times
     eta_minus where it changed, and then w rests for a step; between delta_min and delta_max.

@@ -7,7 +7,7 @@ from .backends.base import Data
 from .backends.numpy import Plan
 from .differentiation import is_analytic, size_of, slope
 from .ops import ACTIVATIONS
-from .ops.regularization import Clip
+from .ops.regularization import NO_CLIP
 
 NEARBY = 1e-6  # of a tensor's largest entry: what crosses a kink within this is at the kink
 ROUNDINGS, NOISY_RUNS = 8, 12  # of the noise that tolerances are measured by
@@ -84,7 +84,7 @@ class Reference:
         return [np.sign(side).astype(np.int8).tobytes() for side in sides]
 
     def _plan(self, kind, dtype=np.float64):
-        return kind(self._network.program, dtype, self._loss, None, 1, self._restraints, Clip())
+        return kind(self._network.program, dtype, self._loss, None, 1, self._restraints, NO_CLIP)
 
     def _gradient(self, plan, point):
         state = plan.new_state({name: array for name, array in point.items() if name != "X"})

@@ -56,6 +56,7 @@ class L2(Shrinkage):
 class WeightDecay(Shrinkage):
     """w <- w - learning_rate rate w at every step, apart from loss and gradient, with any optimizer.
 
+    By itself it is for weights alone, while ``AdamW`` lets biases decay too.
     Source: Loshchilov & Hutter 2019, eq. 1 and algorithms 1, 2.
     """
 
@@ -142,8 +143,12 @@ CLIPS = {kind.__name__: kind for kind in (ClipValue, ClipNorm, ClipGlobalNorm)}
 def check_regularizer(given):
     """-> a tuple of Regularizers, or a dict of them by parameter; what is not one is refused."""
     if isinstance(given, Mapping):
-        return {name: check_regularizer(several) for name, several in given.items()}
-    several = (given,) if isinstance(given, Regularizer) else given or ()
+        return {name: _several(one) for name, one in given.items()}
+    return _several(given)
+
+
+def _several(given):
+    several = () if given is None else (given,) if isinstance(given, Regularizer) else given
     if not isinstance(several, (tuple, list)) or not all(isinstance(one, Regularizer) for one in several):
         raise TypeError(
             "regularizer must be such as L2(1e-4), a list of them, or a dict from names of parameters to them; "
@@ -153,12 +158,10 @@ def check_regularizer(given):
 
 
 def check_clip(given):
-    """-> the Clip of a ClipValue, ClipNorm or ClipGlobalNorm, or of None."""
-    if given is None:
-        return Clip()
-    if not isinstance(given, Clipping):
+    """-> the Clipping, or None; what is none is refused."""
+    if given is not None and not isinstance(given, Clipping):
         raise TypeError(f"clip must be one of {', '.join(CLIPS)}, such as ClipGlobalNorm(1.0), got {given!r}")
-    return given.clip
+    return given
 
 
 def restraints(regularizer, shapes):

@@ -7,6 +7,7 @@ import numpy as np
 from .divergence import DivergenceError
 from .history import History
 from .ops import random
+from .optimizers import Optimizer
 
 
 class Attempt(NamedTuple):
@@ -18,6 +19,7 @@ class Attempt(NamedTuple):
     resume: dict
     history: History
     epoch: int
+    optimizer: Optimizer
 
 
 def fit_often(trainer, task, restarts):
@@ -25,13 +27,14 @@ def fit_often(trainer, task, restarts):
 
     Each but the first is what a Trainer of the same seed does with a network of the seed drawn here.
     """
-    best = diverged = None
+    best, diverged, optimizer = None, None, trainer.optimizer
     try:
         for restart in range(restarts):
             task.progress.restart(restart + 1, restarts)
             if restart:
                 low, high = random.words(2, trainer.seed, random.RESTART, restart).tolist()
                 trainer._state, trainer.history, trainer._epoch = None, History(), 0
+                trainer.optimizer = optimizer
                 trainer.network.redraw(low + (high << 32))
             error = _error_of(trainer, task)
             if error:
@@ -40,7 +43,8 @@ def fit_often(trainer, task, restarts):
             loss = np.nan_to_num(trainer._evaluate(task.validation or task.rows)["loss"], nan=np.inf)
             if best is None or loss < best.loss:
                 seed, vector = trainer.network.seed, trainer.network.to_vector()
-                best = Attempt(loss, seed, vector, trainer._remembered(), trainer.history, trainer._epoch)
+                best = Attempt(loss, seed, vector, trainer._remembered(), trainer.history, trainer._epoch,
+                               trainer.optimizer)
             if trainer._stopped:
                 break
         if best is None:
@@ -63,6 +67,6 @@ def _error_of(trainer, task):
 def restore(trainer, attempt):
     """Make a trainer what it was after an attempt."""
     trainer._state, trainer._resume = None, attempt.resume
-    trainer.history, trainer._epoch = attempt.history, attempt.epoch
+    trainer.history, trainer._epoch, trainer.optimizer = attempt.history, attempt.epoch, attempt.optimizer
     trainer.network.seed = attempt.seed
     trainer.network.from_vector(attempt.vector)

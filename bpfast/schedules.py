@@ -6,6 +6,7 @@ import numpy as np
 
 from .data import check_fields, check_integer, check_real
 from .description import Description
+from .metrics import check_mode, direction
 
 INTERVALS = {  # of the fields of these names
     "rate": "[0, inf)",
@@ -13,7 +14,7 @@ INTERVALS = {  # of the fields of these names
     "every": "(0, inf)",
     "epochs": "(0, inf)",
     "period": "(0, inf)",
-    "multiplier": "[1, inf)",
+    "multiplier": "[1, 1e6]",
     "factor": "(0, 1]",
     "power": "[0, inf)",
     "start": "[0, 1]",
@@ -23,9 +24,13 @@ INTERVALS = {  # of the fields of these names
     "min_delta": "[0, inf)",
 }
 
+ROUNDING = 1e-9  # of an epoch: what is nearer to a boundary is there
+
 
 class Schedule(Description):
     """What a learning rate that changes is to an optimizer: ``Adam(CosineDecay(1e-3, epochs=30))``.
+
+    Epochs are those of a trainer's whole history: a schedule that is given to one that has learned begins within.
 
     ``metric`` names the quantity of the history that the rates follow, or is None.
     """
@@ -66,7 +71,7 @@ class StepDecay(Schedule):
         self._set(**check_fields(self, INTERVALS, rate=rate, every=every, factor=factor))
 
     def rates(self, progress):
-        return self.rate * self.factor ** np.floor(progress / self.every)
+        return self.rate * self.factor ** np.floor(progress / self.every + ROUNDING)
 
 
 class ExponentialDecay(Schedule):
@@ -110,7 +115,7 @@ class PolynomialDecay(Schedule):
 
     def rates(self, progress):
         left = 1 - np.minimum(progress / self.epochs, 1)
-        return self.minimum + (self.rate - self.minimum) * left**self.power
+        return self.minimum + (self.rate - self.minimum) * np.where(left > 0, left**self.power, 0)
 
 
 class CosineDecay(Schedule):
@@ -151,11 +156,11 @@ class CosineRestarts(Schedule):
         """The share of its period that has passed at t, counted in first periods."""
         m = self.multiplier
         if m == 1:
-            return t % 1
-        number = 2 + int(np.log1p(t.max() * (m - 1)) / np.log(m))
+            return np.maximum(t - np.floor(t + ROUNDING), 0)
+        number = 2 + int(np.log1p(t.max(initial=0) * (m - 1)) / np.log(m))
         begins = (m ** np.arange(number) - 1) / (m - 1)
-        period = np.searchsorted(begins, t, side="right") - 1
-        return (t - begins[period]) / m**period
+        period = np.searchsorted(begins, t + ROUNDING, side="right") - 1
+        return np.maximum(t - begins[period], 0) / m**period
 
 
 class WarmUp(Schedule):
@@ -212,19 +217,20 @@ class ReduceOnPlateau(Schedule):
     """rate, multiplied by ``factor`` whenever more than ``patience`` epochs in a row have not improved a metric.
 
     An epoch improves where its ``metric``, a name in the history, beats the best so far by more than ``min_delta``;
-    ``mode`` says whether "min" or "max" is best.  After a reduction ``cooldown`` epochs are not counted.
+    ``mode`` says whether "min" or "max" is best; "auto" knows it of losses and of the metrics of bpfast.
+    After a reduction ``cooldown`` epochs are not counted.
     The rate never falls below ``minimum``.  An epoch without the metric changes nothing.
     """
 
     __slots__ = ("rate", "factor", "patience", "metric", "mode", "min_delta", "cooldown", "minimum")
     formula = "rate factor^k after k plateaus of a metric"
 
-    def __init__(self, rate, factor=0.1, patience=10, metric="val_loss", mode="min", min_delta=0.0, cooldown=0,
+    def __init__(self, rate, factor=0.1, patience=10, metric="val_loss", mode="auto", min_delta=0.0, cooldown=0,
                  minimum=0.0):  # fmt: skip
         if not isinstance(metric, str):
             raise ValueError(f"ReduceOnPlateau: metric must be a name such as 'val_loss', got {metric!r}")
-        if mode not in ("min", "max"):
-            raise ValueError(f"ReduceOnPlateau: mode must be 'min' or 'max', got {mode!r}")
+        check_mode("ReduceOnPlateau", mode)
+        direction("ReduceOnPlateau", metric, mode)
         self._set(
             patience=check_integer(patience, "ReduceOnPlateau: patience", 0),
             cooldown=check_integer(cooldown, "ReduceOnPlateau: cooldown", 0),
@@ -236,7 +242,7 @@ class ReduceOnPlateau(Schedule):
         return np.full(len(progress), self.rate)
 
     def scales(self, values):
-        sign = 1 if self.mode == "min" else -1
+        sign = direction("ReduceOnPlateau", self.metric, self.mode)
         scale, lowest = 1.0, self.minimum / self.rate if self.rate else 0.0
         best, waited, resting = np.inf, 0, 0
         yield scale

@@ -14,6 +14,7 @@ from .history import History
 from .lbfgs import LBFGS, minimize
 from .metrics import check_metrics, get_metrics, measure
 from .network import Network
+from .ops.regularization import NO_CLIP
 from .ops.table import Loss
 from .optimizers import Adam, Optimizer
 from .regularizers import check_clip, check_regularizer, restraints
@@ -62,17 +63,10 @@ class Trainer:
         if not isinstance(network, Network):
             raise TypeError(f"network must be a bpfast.Network, got {network!r}")
         self.network = network
-        self.loss = Loss.get(loss)
-        self.optimizer = Optimizer.get(optimizer)
-        self.regularizer = check_regularizer(regularizer)
-        self.clip = check_clip(clip)
-        self.batch_size = _check_batch_size(batch_size)
-        self.metrics = get_metrics(metrics)
-        seed = data.check_seed(seed)
-        self.seed = int.from_bytes(os.urandom(8), "little") if seed is None else seed
-        self.backend = backends.choose(backend)
+        self.loss, self.optimizer, self.batch_size = loss, optimizer, batch_size
+        self.regularizer, self.clip, self.metrics = regularizer, clip, metrics
+        self.seed, self.backend = seed, backend
         self.history = History()
-        _check_pair(network, self.loss)
         self._epoch = 0  # epochs begun; keys the shuffling
         self._stopped = self._fitting = False
         self._calling = False  # within a callback, where the trainer is whole
@@ -92,8 +86,8 @@ class Trainer:
             in [0, 1] for binary_cross_entropy, not negative for poisson, -1 or +1 for hinge.
         epochs : int
         validation : (X, y), (X, y, sample_weight), or a share in (0, 1); optional
-            Evaluated after every epoch: "val_loss", and "val_accuracy" for labels.  A share of the rows is held out
-            by the trainer's seed, of each class alike: the same rows in every fit to these targets.
+            Evaluated after every epoch: "val_loss", and "val_" before the name of each metric.  A share of the rows is
+            held out by the trainer's seed, of each class alike: the same rows in every fit to these targets.
         sample_weight : array (n,), optional
             The loss of a batch is the mean weighted by it; a batch of zero weight makes no step.
         class_weight : "balanced", mapping label -> weight, or sequence of n_out weights; optional
@@ -209,7 +203,7 @@ class Trainer:
             table, begin = next(coefficients), state.steps
             figures = self._train_epoch(task, state, table, epoch)
             if figures and isinstance(optimizer.learning_rate, Schedule):
-                figures["learning_rate"] = table[state.steps - begin - 1, 0]
+                figures["learning_rate"] = float(table[state.steps - begin - 1, 0])
             if figures is None or self._finish_epoch(task, state, epoch, figures):
                 break
 
@@ -233,16 +227,17 @@ class Trainer:
     def _coefficients(self, state, epochs, steps):
         """Yield the optimizer's coefficients (steps, 1 + k) for each epoch."""
         schedule = self.optimizer.schedule
-        together = max(1, STEPS_AHEAD // steps)
+        together = min(epochs, max(1, STEPS_AHEAD // steps))
         scales = islice(schedule.scales(self.history.follow(schedule.metric)), self.history.n_epochs, None)
-        first = table = made_for = None
-        for epoch in range(epochs):
+        first = table = row = made_for = None
+        for _ in range(epochs):
             begin, scale = state.steps + 1, next(scales)
-            if scale != made_for or begin + steps > first + len(table):  # a batch of zero weight makes no step
-                first, made_for = begin, scale
-                n_steps = steps * min(together, epochs - epoch)
-                table = self.optimizer.coefficients(begin, n_steps, steps, scale)
-            yield table[begin - first : begin - first + steps]
+            row = None if table is None else row + steps
+            # A batch of zero weight makes no step, and so the table stands no longer for the steps to come.
+            if scale != made_for or row is None or row + steps > len(table) or begin != first + row:
+                first, made_for, row = begin, scale, 0
+                table = self.optimizer.coefficients(begin, steps * together, steps, self.history.n_epochs, scale)
+            yield table[row : row + steps]
 
     def _train_epoch(self, task, state, coefficients, epoch):
         """One pass over the rows; -> its figures, or None if it was stopped before the end."""
@@ -296,7 +291,7 @@ class Trainer:
         self._calling = False
         data.check_parameters(self.network.parameters)
         state.load(self.network.parameters)
-        return any(answer is True for answer in answers)
+        return any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)
 
     def _evaluate(self, rows):
         plan = self._get_plan()
@@ -323,7 +318,8 @@ class Trainer:
         if self._plan is None:
             found = restraints(self.regularizer, self.network.program.shapes)
             self._plan = self.network.plan(
-                self.backend, self.loss, self.optimizer.update, self._rows_per_step, found, self.clip)
+                self.backend, self.loss, self.optimizer.update, self._rows_per_step, found,
+                self.clip.clip if self.clip else NO_CLIP)
         return self._plan
 
     def _begin(self, n_in):
@@ -368,12 +364,14 @@ class Trainer:
         return {"steps": self._state.steps, "slots": self._state.slots()}
 
     def __setattr__(self, name, value):
-        if name == "optimizer":
-            value = Optimizer.get(value)
-        if self.__dict__.get("_plan") is not None:
-            other_rule = name == "optimizer" and _rule(value) != _rule(self.optimizer)
-            if name in ("network", "loss", "batch_size", "regularizer", "clip", "backend") or other_rule:
-                raise AttributeError(f"a Trainer that has begun cannot change its {name}; make a new Trainer")
+        if name in CHECKED:
+            value = CHECKED[name](value)
+        if name == "loss":
+            _check_pair(self.network, value)
+        planned, begun = (self.__dict__.get(key) is not None for key in ("_plan", "_resume"))
+        other_rule = name == "optimizer" and (planned or begun) and _rule(value) != _rule(self.optimizer)
+        if other_rule or (planned and name in ("network", "loss", "batch_size", "regularizer", "clip", "backend")):
+            raise AttributeError(f"a Trainer that has begun cannot change its {name}; make a new Trainer")
         super().__setattr__(name, value)
 
     def __getstate__(self):
@@ -384,6 +382,10 @@ class Trainer:
 
     def __setstate__(self, state):
         self.__dict__.update(state, _busy=Alone())
+
+
+def _check_seed(seed):
+    return int.from_bytes(os.urandom(8), "little") if seed is None else data.check_seed(seed)
 
 
 class Alone:
@@ -411,6 +413,18 @@ def _check_batch_size(batch_size):
     if isinstance(batch_size, str):
         raise ValueError(f'batch_size must be an integer of at least 1 or "full", got {batch_size!r}')
     return min(data.check_integer(batch_size, "batch_size"), sys.maxsize)
+
+
+CHECKED = {  # attribute -> what checks it, when the Trainer is made and when it is set
+    "loss": Loss.get,
+    "optimizer": Optimizer.get,
+    "batch_size": _check_batch_size,
+    "regularizer": check_regularizer,
+    "clip": check_clip,
+    "metrics": get_metrics,
+    "seed": _check_seed,
+    "backend": backends.choose,
+}
 
 
 def _check_pair(network, loss):

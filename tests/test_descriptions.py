@@ -132,7 +132,7 @@ def test_betas_are_below_one():
     (lambda: bp.WarmUp(0.1, 5), TypeError, r"WarmUp: schedule must be a schedule, such as ConstantRate.*got 0.1"),
     (lambda: bp.ReduceOnPlateau(0.1, patience=-1), ValueError, "ReduceOnPlateau: patience must be an integer"),
     (lambda: bp.ReduceOnPlateau(0.1, cooldown=1.5), ValueError, "ReduceOnPlateau: cooldown must be an integer"),
-    (lambda: bp.ReduceOnPlateau(0.1, mode="auto"), ValueError, "mode must be 'min' or 'max', got 'auto'"),
+    (lambda: bp.ReduceOnPlateau(0.1, mode="up"), ValueError, 'mode must be "auto", "min" or "max", got .up'),
     (lambda: bp.ReduceOnPlateau(0.1, metric=None), ValueError, "metric must be a name such as 'val_loss', got None"),
 ])
 def test_refused_optimizers_and_schedules(make, error, message):

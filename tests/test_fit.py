@@ -1,5 +1,6 @@
 """What a fit may be asked for: rows held out, class weights, full batches, restarts; and what it refuses."""
 
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -343,3 +344,88 @@ def test_all_zero_weights(engine, rows):
     single = bp.Trainer(bp.Network([bp.Dense(2, "softmax")], input_shape=6), loss="cross_entropy", backend=engine)
     single.network.parameters["0.weight"] = np.zeros((6, 2))
     assert single.fit(*rows, epochs=1).n_epochs == 1
+
+
+# -- what is set, and what callbacks and metrics give ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("class_weight, error", [
+    ([0, 0], "every sample weight is zero"), ({1, 2}, "a mapping or a sequence"), ((w for w in (1, 2)), "a mapping or"),
+])
+def test_refused_class_weights_of_the_rows_to_learn_from(rows, class_weight, error):
+    """Also where rows held out keep their weight."""
+    with pytest.raises(ValueError, match=error):
+        small_trainer().fit(*rows, class_weight=class_weight, validation=0.2)
+
+
+def test_class_weights_by_the_index_of_a_series(rows):
+    import pandas
+
+    series = pandas.Series([2.0, 1.0], index=[1, 0])
+    found, expected = (small_trainer().fit(*rows, class_weight=weight, epochs=1)["loss"]
+                       for weight in (series, {0: 1.0, 1: 2.0}))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_settings_are_checked_when_they_are_set(rows):
+    trainer = small_trainer()
+    trainer.clip, trainer.regularizer, trainer.batch_size = bp.ClipNorm(1), bp.L2(0.1), 10
+    trainer.metrics, trainer.seed = "f1", 3
+    trainer.fit(*rows, epochs=1, validation=0.2)
+    assert trainer.clip == bp.ClipNorm(1) and "val_f1" in trainer.history
+    for name, value in (("batch_size", 0), ("seed", -1), ("metrics", ["r3"]), ("clip", 1.0), ("loss", "hubert")):
+        with pytest.raises((ValueError, TypeError), match=name.removesuffix("s")):
+            setattr(trainer, name, value)
+    with pytest.raises(AttributeError, match="cannot change its loss"):
+        trainer.loss = "cross_entropy"
+
+
+def test_a_copy_keeps_the_rule(rows):
+    """What one rule remembers is not handed to another."""
+    trainer = small_trainer(optimizer=bp.AdaGrad(0.01))
+    trainer.fit(*rows, epochs=1)
+    with pytest.raises(AttributeError, match="cannot change its optimizer"):
+        pickle.loads(pickle.dumps(trainer)).optimizer = bp.RMSProp(0.01)
+
+
+@pytest.mark.parametrize("answer", [True, np.True_])
+def test_what_a_callback_answers(rows, answer):
+    assert small_trainer().fit(*rows, epochs=5, callbacks=lambda trainer, figures: answer).n_epochs == 1
+
+
+def test_every_restart_begins_with_the_optimizer(rows):
+    """Which a callback may replace; the best one's stays."""
+    rates = []
+
+    class Halve(bp.Callback):
+        def begin(self, trainer):
+            rates.append(trainer.optimizer.learning_rate)
+
+        def epoch(self, trainer, figures):
+            trainer.optimizer = bp.Adam(trainer.optimizer.learning_rate / 2)
+
+    trainer = small_trainer(optimizer=bp.Adam(0.1))
+    trainer.fit(*rows, epochs=3, restarts=3, callbacks=Halve())
+    assert rates == [0.1] * 3 and trainer.optimizer == bp.Adam(0.0125)
+
+
+def test_a_metric_gives_a_number(rows):
+    def pair(y_true, y_pred):
+        return np.ones(2)
+
+    with pytest.raises(TypeError, match="metric 'pair' must give one real number"):
+        small_trainer(metrics=pair).fit(*rows, validation=0.2)
+
+
+@pytest.mark.parametrize("clip", [None, bp.ClipGlobalNorm(2)])
+def test_settings_can_be_handed_on(clip):
+    trainer = small_trainer(clip=clip, regularizer=bp.L2(0.1))
+    assert small_trainer(clip=trainer.clip, regularizer=trainer.regularizer).clip == clip
+
+
+def test_hinge_has_classes(rows):
+    X, y = rows
+    net = bp.Network([bp.Dense(1)], seed=0)
+    trainer = bp.Trainer(net, loss="hinge", seed=0)
+    history = trainer.fit(X, 2.0 * y - 1, class_weight="balanced", validation=0.25, epochs=2)
+    assert 0 <= history["val_accuracy"][-1] <= 1

@@ -327,3 +327,18 @@ def test_which_functions_are_analytic():
     assert not is_analytic(lambda t: abs(t - 1)) and not is_analytic(lambda t: np.real(t))
     assert not is_analytic(lambda t: abs(t - 1) + np.exp(t))
     assert not is_analytic(float)
+
+
+@pytest.mark.parametrize("f, rtol", [(lambda v: np.log(v.real - 100).sum(), 1e-7), (lambda v: (v**3).sum(), -1),
+                                     (lambda v: (v**3).sum(), np.nan)])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_what_cannot_be_checked_is_not_right(f, rtol):
+    with pytest.raises(ValueError, match="f is nan|rtol must be"):
+        bp.check_gradient(f, lambda v: 7 + 0 * v, np.arange(1.0, 6), rtol=rtol)
+
+
+def test_a_kink_everywhere_is_not_right():
+    report = bp.check_gradient(lambda v: np.abs(v).sum(), lambda v: 0 * v, np.zeros(3))
+    assert not report.ok
+    with pytest.raises(bp.GradientError, match="nothing could be compared"):
+        report.raise_if_failed()

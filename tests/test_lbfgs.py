@@ -48,7 +48,7 @@ def test_ridge_regression(engine, rng):
 @pytest.mark.parametrize("settings, match", [
     ({"regularizer": bp.WeightDecay(0.1)}, r"WeightDecay\(0.1\)"),
     ({"regularizer": {"0.weight": [bp.L2(0.1), bp.MaxNorm(1)]}}, r"MaxNorm\(1"),
-    ({"clip": bp.ClipNorm(1)}, "clip"),
+    ({"clip": bp.ClipNorm(1)}, r"ClipNorm\(1"),
 ])
 def test_what_is_no_part_of_a_loss_is_refused(rows, settings, match):
     with pytest.raises(ValueError, match=f"penalties, L1 and L2.*{match}"):

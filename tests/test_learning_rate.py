@@ -104,7 +104,7 @@ def test_refused(rows, settings, message):
 
 
 def test_nothing_to_find(rows):
-    with pytest.raises(ValueError, match="has no learning rate"):
+    with pytest.raises(ValueError, match="no learning rate to look for"):
         bp.find_learning_rate(small_trainer(optimizer=bp.LBFGS()), *rows)
     with pytest.raises(ValueError, match="X has 200 rows, but y has 1"):
         bp.find_learning_rate(small_trainer(), rows[0], rows[1][:1])
@@ -112,3 +112,28 @@ def test_nothing_to_find(rows):
     trainer.network.parameters["0.weight"] = [[1e30]]
     with pytest.raises(bp.DivergenceError, match="not finite at the lowest rate"):
         bp.find_learning_rate(trainer, [[1.0]], [0.0])
+
+
+def test_losses_below_zero(rng):
+    """A poisson loss falls below zero, which is no explosion."""
+    X, y = rng.normal(size=(60, 3)), rng.poisson(20, 60)
+    net = bp.Network([bp.Dense(5, "tanh"), bp.Dense(1, "exponential")], seed=0)
+    trainer = bp.Trainer(net, loss="poisson", optimizer=bp.Adam(0.05), batch_size=10, seed=0)
+    trainer.fit(X, y, epochs=40)
+    test = bp.find_learning_rate(trainer, X, y)
+    assert len(test.rates) > 100 and test.losses[0] < 0
+
+
+def test_it_takes_the_steps_that_fit_would(rows):
+    """Of a trainer that has learned, too: its moments with the bias corrections of their step."""
+    trainer = small_trainer(batch_size="full")
+    trainer.fit(*rows, epochs=50)
+    losses = bp.find_learning_rate(trainer, *rows, lowest=0.01, highest=0.010001, steps=2).losses
+    trainer.optimizer = bp.Adam(0.01)
+    trainer.fit(*rows, epochs=1)
+    assert trainer.evaluate(*rows)["loss"] == pytest.approx(losses[1], rel=1e-9)
+
+
+def test_rprop_has_no_rate_to_find(rows):
+    with pytest.raises(ValueError, match="no learning rate to look for"):
+        bp.find_learning_rate(small_trainer(optimizer="rprop", batch_size="full"), *rows)

@@ -43,12 +43,14 @@ def test_rates_of_an_optimizer(schedule):
     """Steps are counted from 1, progress from 0; in chunks the rates are the same."""
     for steps in (1, 7, 32):
         optimizer = bp.Momentum(schedule)
-        together = optimizer.coefficients(1, 500, steps)
+        together = optimizer.coefficients(1, 20 * steps, steps)
+        progress = np.repeat(np.arange(20), steps) + np.tile(np.arange(steps) / steps, 20)
         for column in (0, 2):  # the rate by itself, and as the rule takes it
-            np.testing.assert_array_equal(together[:, column], schedule.rates(np.arange(500) / steps))
-        chunks = [optimizer.coefficients(begin, n, steps) for begin, n in ((1, 1), (2, 62), (64, 437))]
+            np.testing.assert_array_equal(together[:, column], schedule.rates(progress))
+        chunks = [optimizer.coefficients(1 + epoch * steps, n * steps, steps, epoch)
+                  for epoch, n in ((0, 1), (1, 7), (8, 12))]
         np.testing.assert_array_equal(np.concatenate(chunks), together)
-        scaled = optimizer.coefficients(1, 500, steps, scale=0.5)
+        scaled = optimizer.coefficients(1, 20 * steps, steps, scale=0.5)
         np.testing.assert_array_equal(scaled[:, 0], 0.5 * together[:, 0])
     assert np.isfinite(schedule.rates(np.array([0, 1e9]))).all()
 
@@ -131,12 +133,38 @@ def test_a_trainer_follows_its_schedule(engine, rows):
 
 
 def test_batches_without_weight(rows):
-    """Progress counts steps, and a batch of zero weight makes none."""
+    """Progress counts epochs, and within one its steps; a batch of zero weight makes none."""
     schedule, weight = bp.ExponentialDecay(0.1, 0.5), np.ones(200)
     weight[:50] = 0
     trainer = small_trainer(optimizer=bp.SGD(schedule), batch_size=50)
     history = trainer.fit(*rows, epochs=3, sample_weight=weight, shuffle=False)
-    np.testing.assert_allclose(history["learning_rate"], schedule.rates(np.array([2, 5, 8]) / 4), rtol=1e-15)
+    np.testing.assert_allclose(history["learning_rate"], schedule.rates(np.arange(3) + 2 / 4), rtol=1e-15)
+
+
+def test_progress_counts_epochs(rows):
+    """Also where a later fit has fewer steps to an epoch."""
+    X, y = rows
+    trainer = small_trainer(optimizer=bp.SGD(bp.StepDecay(0.1, 5, 0.5)), batch_size=1)
+    trainer.fit(X, y, epochs=4)
+    trainer.fit(X[:10], y[:10], epochs=2)
+    np.testing.assert_array_equal(trainer.history["learning_rate"], [0.1] * 5 + [0.05])
+
+
+def test_exact_boundaries():
+    """At a boundary a new period has begun, whatever the rounding of the division."""
+    tenths = np.arange(10) / 10
+    np.testing.assert_allclose(bp.StepDecay(1, 0.1, 0.5).rates(tenths), 0.5 ** np.arange(10))
+    np.testing.assert_allclose(bp.CosineRestarts(1, 0.1).rates(tenths), 1)
+    np.testing.assert_array_equal(bp.PolynomialDecay(1, 2, power=0).rates(np.arange(4.0)), [1, 1, 0, 0])
+    assert bp.CosineRestarts(1, 1, 2).rates(np.array([])).size == 0
+
+
+def test_plateaus_know_what_is_better():
+    values = [0.5, 0.6, 0.7, 0.8]
+    assert list(bp.ReduceOnPlateau(1, patience=0, metric="val_accuracy").scales(values)) == [1] * 5
+    assert list(bp.ReduceOnPlateau(1, patience=0, metric="val_loss").scales(values))[-1] < 1
+    with pytest.raises(ValueError, match="whether 'val_profit' should fall or grow"):
+        bp.ReduceOnPlateau(1, metric="val_profit")
 
 
 def test_ahead_or_one_by_one(rows, monkeypatch):
@@ -172,7 +200,7 @@ def test_a_metric_that_is_not_recorded(rows):
     trainer = small_trainer(optimizer=bp.Adam(bp.ReduceOnPlateau(1e-3)))
     with pytest.raises(ValueError, match=r"follows 'val_loss', but .* is: loss, seconds; .*validation="):
         trainer.fit(X, y)
-    trainer.optimizer = bp.Adam(bp.WarmUp(bp.ReduceOnPlateau(1e-3, metric="val_acuracy"), 2))
+    trainer.optimizer = bp.Adam(bp.WarmUp(bp.ReduceOnPlateau(1e-3, metric="val_acuracy", mode="max"), 2))
     with pytest.raises(ValueError, match="'val_acuracy', but .* is: loss, seconds, val_loss, val_accuracy;"):
         trainer.fit(X, y, validation=(X, y))
     assert trainer.history.n_epochs == 0 and trainer.network.n_in is None

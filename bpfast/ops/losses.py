@@ -30,11 +30,11 @@ fill(LOSSES, (
     Loss("squared_error", {},
          lambda y, t: 0.5 * ((y - t) * (y - t)),
          lambda y, t: y - t,
-         "reals", "1/2 sum_j (y_j - t_j)^2", "Rumelhart, Hinton & Williams 1986, eq. 4", "sum"),
+         "reals", "1/2 sum_j (y_j - t_j)^2", "Rumelhart, Hinton & Williams 1986, eq. 3", "sum"),
     Loss("mean_squared_error", {},
          lambda y, t: (y - t) * (y - t),
          lambda y, t: 2 * (y - t),
-         "reals", "mean_j (y_j - t_j)^2", "Gauss 1809; Bishop 2006, eq. 3.12", "mean"),
+         "reals", "mean_j (y_j - t_j)^2", "Gauss 1809", "mean"),
     Loss("mean_absolute_error", {},
          lambda y, t: where(y < t, t - y, y - t),
          lambda y, t: where(y < t, -1, where(y > t, 1, y - t)),  # NaN stays NaN

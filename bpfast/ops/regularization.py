@@ -30,6 +30,9 @@ class Clip(NamedTuple):
     global_norm: float = inf
 
 
+NO_RESTRAINT, NO_CLIP = Restraint(), Clip()
+
+
 def penalty(w, l1, l2):
     """-> number, l1 sum |w| + l2/2 sum w^2, added to the training loss.   Source: Krogh & Hertz 1992; Tibshirani 1996."""
     return l1 * where(w < 0, -w, w).sum() + l2 / 2 * (w * w).sum()

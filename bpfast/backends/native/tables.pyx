@@ -12,7 +12,7 @@ from .plan cimport *
 import numpy as np
 
 from ... import config
-from ...ops.regularization import Restraint
+from ...ops.regularization import NO_RESTRAINT
 
 cdef extern from "levels.h" nogil:
     int bp_runs(const char *)
@@ -21,7 +21,6 @@ cdef extern from "levels.h" nogil:
 TYPES = {np.dtype(name): code for code, name in
          enumerate(["f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])}
 TYPES[np.dtype(bool)] = TYPES[np.dtype("u1")]
-NO_RESTRAINT = Restraint()
 
 
 def cpu_levels():

@@ -5,10 +5,9 @@ import time
 import numpy as np
 
 from ...ops.dense import dense_backward, dense_forward
-from ...ops.regularization import Restraint, add_penalty, clip_norm, clip_value, decayed, limit_columns
+from ...ops.regularization import NO_RESTRAINT, add_penalty, clip_norm, clip_value, decayed, limit_columns
 from .. import base
 
-NO_RESTRAINT = Restraint()
 QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is told by DivergenceError
 ROWS_PER_BLOCK = 1024  # looked at together in inference, so that memory stays small
 
