@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .backends import show_config
 from .callbacks import Callback, EarlyStopping, StopBelow, TimeLimit
+from .divergence import DivergenceError
 from .history import History
 from .initializers import Constant, Glorot, He, LeCun, Normal, Orthogonal, TruncatedNormal, Uniform, Zeros
 from .layers import Dense, Residual
@@ -42,7 +43,7 @@ from .schedules import (
     StepDecay,
     WarmUp,
 )
-from .trainer import DivergenceError, Trainer
+from .trainer import Trainer
 
 if TYPE_CHECKING:
     from .gradcheck import GradientError, GradientReport, check_gradient, check_gradients

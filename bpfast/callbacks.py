@@ -4,7 +4,7 @@ import math
 import time
 
 from . import metrics
-from .data import check_integer, check_real
+from .data import check_flag, check_integer, check_real
 from .description import Description
 
 
@@ -72,18 +72,16 @@ class EarlyStopping(Callback, Description):
 
     def __init__(self, metric="val_loss", patience=10, min_delta=0.0, mode="auto", restore_best=True):
         metrics.check_mode("EarlyStopping", mode)
-        if not isinstance(restore_best, bool):
-            raise ValueError(f"EarlyStopping: restore_best must be True or False, got {restore_best!r}")
         self._set(
             metric=_name("EarlyStopping", metric),
             patience=check_integer(patience, "EarlyStopping: patience"),
             min_delta=check_real(min_delta, "EarlyStopping: min_delta", "[0, inf)"),
             mode=mode,
-            restore_best=restore_best,
+            restore_best=check_flag(restore_best, "EarlyStopping: restore_best"),
         )
 
     def prepare(self, names):
-        _check_measured(self, names)
+        metrics.check_measured(type(self).__name__, self.metric, names)
         return Patience(self, metrics.direction("EarlyStopping", self.metric, self.mode))
 
 
@@ -121,7 +119,7 @@ class StopBelow(Callback, Description):
         )
 
     def prepare(self, names):
-        _check_measured(self, names)
+        metrics.check_measured(type(self).__name__, self.metric, names)
         return self
 
     def epoch(self, trainer, figures):
@@ -168,14 +166,6 @@ def prepare_callbacks(given, names):
         callback = callback if isinstance(callback, Callback) else Epoch(callback)
         callbacks.append(callback.prepare(names))
     return callbacks
-
-
-def _check_measured(rule, names):
-    if rule.metric not in names:
-        hint = "; fit(..., validation=...) measures it" if rule.metric.startswith("val_") else ""
-        raise ValueError(
-            f"{type(rule).__name__}: {rule.metric!r} is not measured in this fit, but: {', '.join(names)}{hint}"
-        )
 
 
 def _name(owner, name):

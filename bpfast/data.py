@@ -231,6 +231,13 @@ def check_fields(owner, intervals, **fields):
     return {name: check_real(value, f"{kind}: {name}", intervals[name]) for name, value in fields.items()}
 
 
+def check_flag(value, name):
+    """-> bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def check_seed(seed):
     """-> int of at most 64 bits, or None."""
     if seed is None:

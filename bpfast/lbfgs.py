@@ -64,7 +64,7 @@ def minimize(optimizer, network, plan, state, rows, iterations, stopped, finishe
 
     ``state`` ends as the last ``finished`` left it, also when an error or Ctrl-C comes.
     """
-    from scipy.optimize import minimize
+    from scipy import optimize
 
     scratch = network.copy()  # turns vectors into parameters
 
@@ -111,7 +111,9 @@ def minimize(optimizer, network, plan, state, rows, iterations, stopped, finishe
                 moved = False
                 options = {"maxcor": optimizer.max_history, "gtol": optimizer.gradient_tolerance,
                            "ftol": optimizer.loss_tolerance, "maxiter": iterations - epoch, "maxfun": 2**31 - 1}
-                result = minimize(value, start, jac=True, method="L-BFGS-B", callback=callback, options=options)
+                result = optimize.minimize(
+                    value, start, jac=True, method="L-BFGS-B", callback=callback, options=options
+                )
         state.go_back()  # from the last trial step
     except BaseException as error:
         state.go_back()

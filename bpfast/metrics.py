@@ -99,6 +99,13 @@ class Metric(NamedTuple):
     weighted: bool  # whether the function takes sample_weight
 
 
+def check_measured(owner, name, names):
+    """Refuse to follow a figure that is none of those that the epochs of a fit will have."""
+    if name not in names:
+        hint = "; fit(..., validation=...) measures it" if name.startswith("val_") else ""
+        raise ValueError(f"{owner}: {name!r} is not measured in this fit, but: {', '.join(names)}{hint}")
+
+
 def check_mode(owner, mode):
     """Refuse what is no way for a figure to become better."""
     if mode not in ("auto", "min", "max"):

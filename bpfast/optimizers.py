@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .data import check_fields
+from .data import check_fields, check_flag
 from .description import Description
 from .ops import UPDATES
 from .schedules import ConstantRate, Schedule
@@ -135,10 +135,8 @@ class RMSProp(Optimizer):
     __slots__ = ("learning_rate", "rho", "momentum", "centered", "epsilon")
 
     def __init__(self, learning_rate=1e-2, rho=0.99, momentum=0.0, centered=False, epsilon=1e-8):
-        if not isinstance(centered, (bool, np.bool_)):
-            raise ValueError(f"RMSProp: centered must be True or False, got {centered!r}")
         self._take(learning_rate, rho=rho, momentum=momentum, epsilon=epsilon)
-        self._set(centered=bool(centered))
+        self._set(centered=check_flag(centered, "RMSProp: centered"))
 
     @property
     def rule(self):

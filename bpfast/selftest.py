@@ -153,8 +153,8 @@ def check_network(subject, backend, level, dtype):
     n_out = network.program.n_out
     y = rng.integers(n_out, size=41) if loss == "cross_entropy" else rng.normal(size=(41, n_out)).astype("f4")
     with _cpu_level(level):
-        check_gradients(network, loss, X, y, sample_weight=weight, backend=backend, entries=4, directions=2)\
-            .raise_if_failed()
+        report = check_gradients(network, loss, X, y, sample_weight=weight, backend=backend, entries=4, directions=2)
+        report.raise_if_failed()
         found = _losses(layers, loss, X, y, backend, dtype)
     exact = _losses(layers, loss, X, y, "numpy", "float64")
     tolerance = 1e-4 if dtype == "float32" else 1e-11

@@ -10,7 +10,7 @@ from . import data
 from .backends.base import Data
 from .callbacks import prepare_callbacks
 from .lbfgs import check_restraints
-from .metrics import check_metrics
+from .metrics import check_measured, check_metrics
 from .progress import Progress
 from .schedules import Schedule
 
@@ -58,8 +58,7 @@ def check_rows(trainer, X, y, sample_weight, name="", n_in=None):
 def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight, shuffle, callbacks, verbose):
     """-> Task, from what ``Trainer.fit`` was given."""
     epochs = data.check_integer(epochs, "epochs")
-    if not isinstance(shuffle, (bool, np.bool_)):
-        raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
+    shuffle = data.check_flag(shuffle, "shuffle")
     rows = check_rows(trainer, X, y, sample_weight)
     labels = data.class_labels(rows.y, trainer.loss.targets)
     n_out = trainer.network.program_for(rows.X.shape[1]).n_out
@@ -99,12 +98,8 @@ def _check_optimizer(trainer, names, n):
     if optimizer.update is None:
         check_restraints(trainer.regularizer, trainer.clip)
     if isinstance(optimizer.learning_rate, Schedule):
-        metric = optimizer.learning_rate.metric
-        if metric is not None and metric not in names:
-            hint = "; fit(..., validation=...) measures it" if metric.startswith("val_") else ""
-            raise ValueError(
-                f"the learning rate follows {metric!r}, but what is measured in this fit is: {', '.join(names)}{hint}"
-            )
+        if optimizer.learning_rate.metric is not None:
+            check_measured("learning_rate", optimizer.learning_rate.metric, names)
         names.append("learning_rate")
     if optimizer.full_batch and trainer._rows_per_step < n:
         warnings.warn(

@@ -198,10 +198,10 @@ def test_a_metric_that_is_not_recorded(rows):
     """Refused before any work."""
     X, y = rows
     trainer = small_trainer(optimizer=bp.Adam(bp.ReduceOnPlateau(1e-3)))
-    with pytest.raises(ValueError, match=r"follows 'val_loss', but .* is: loss, seconds; .*validation="):
+    with pytest.raises(ValueError, match=r"learning_rate: 'val_loss' .* but: loss, seconds; .*validation="):
         trainer.fit(X, y)
     trainer.optimizer = bp.Adam(bp.WarmUp(bp.ReduceOnPlateau(1e-3, metric="val_acuracy", mode="max"), 2))
-    with pytest.raises(ValueError, match="'val_acuracy', but .* is: loss, seconds, val_loss, val_accuracy;"):
+    with pytest.raises(ValueError, match="'val_acuracy' .* but: loss, seconds, val_loss, val_accuracy;"):
         trainer.fit(X, y, validation=(X, y))
     assert trainer.history.n_epochs == 0 and trainer.network.n_in is None
 
