@@ -1,7 +1,9 @@
 """The base of everything a user describes: layers, optimizers, initializers."""
 
+from abc import ABC
 
-class Description:
+
+class Description(ABC):  # noqa: B024  (its kinds have the abstract methods)
     """Immutable, equal by value, printed as it is written.
 
     A class lists its fields in ``__slots__``, in the order of its constructor, and sets them with ``_set``.

@@ -1,6 +1,7 @@
 """How weights begin: variances that keep signals and gradients at one scale from layer to layer."""
 
 import math
+from abc import abstractmethod
 
 import numpy as np
 
@@ -43,8 +44,9 @@ class Initializer(Description):
     __slots__ = ()
     formula = source = ""
 
+    @abstractmethod
     def __call__(self, rng, shape):
-        raise NotImplementedError
+        """-> float64 array of this shape."""
 
     @staticmethod
     def get(given):

@@ -1,5 +1,7 @@
 """What a layer is: sizes, activation, initializer.  No arithmetic."""
 
+from abc import abstractmethod
+
 from .data import check_integer
 from .description import Description
 from .initializers import Initializer
@@ -12,13 +14,13 @@ class Layer(Description):
     __slots__ = ()
 
     @property
+    @abstractmethod
     def output_activation(self):
         """The activation that makes this layer's outputs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self, builder, x):
         """Add this layer's parameters and instructions to the builder; x is its input value, returns its output."""
-        raise NotImplementedError
 
 
 class Dense(Layer):

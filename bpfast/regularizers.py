@@ -11,15 +11,16 @@ INTERVALS = {"rate": "[0, inf)", "limit": "(0, inf)"}  # of the fields of these 
 
 
 class Regularizer(Description):
-    """One kind of restraint on a parameter."""
+    """One kind of restraint on a parameter; ``part`` is the part of a Restraint that its only field is."""
 
     __slots__ = ()
-    formula = source = ""
+    formula = source = part = ""
 
     @property
     def restraint(self):
         """The Restraint that the engine applies."""
-        raise NotImplementedError
+        (amount,) = self._fields().values()
+        return Restraint(**{self.part: amount})
 
 
 class Shrinkage(Regularizer):
@@ -35,22 +36,14 @@ class L1(Shrinkage):
     """Adds rate * sum |w| to the training loss, so that weights become zero.   Source: Tibshirani 1996."""
 
     __slots__ = ()
-    formula, source = "E + rate sum |w|", "Tibshirani 1996"
-
-    @property
-    def restraint(self):
-        return Restraint(l1=self.rate)
+    part, formula, source = "l1", "E + rate sum |w|", "Tibshirani 1996"
 
 
 class L2(Shrinkage):
     """Adds rate/2 * sum w^2 to the training loss, so that weights stay small.   Source: Krogh & Hertz 1992, eq. 1."""
 
     __slots__ = ()
-    formula, source = "E + rate/2 sum w^2", "Krogh & Hertz 1992, eq. 1"
-
-    @property
-    def restraint(self):
-        return Restraint(l2=self.rate)
+    part, formula, source = "l2", "E + rate/2 sum w^2", "Krogh & Hertz 1992, eq. 1"
 
 
 class WeightDecay(Shrinkage):
@@ -61,11 +54,7 @@ class WeightDecay(Shrinkage):
     """
 
     __slots__ = ()
-    formula, source = "w - lr rate w, then the step", "Loshchilov & Hutter 2019, eq. 1"
-
-    @property
-    def restraint(self):
-        return Restraint(decay=self.rate)
+    part, formula, source = "decay", "w - lr rate w, then the step", "Loshchilov & Hutter 2019, eq. 1"
 
 
 class MaxNorm(Regularizer):
@@ -75,21 +64,17 @@ class MaxNorm(Regularizer):
     """
 
     __slots__ = ("limit",)
-    formula, source = "W_j min(1, limit / |W_j|)", "Srivastava et al. 2014, 5.1"
+    part, formula, source = "max_norm", "W_j min(1, limit / |W_j|)", "Srivastava et al. 2014, 5.1"
 
     def __init__(self, limit):
         self._set(**check_fields(self, INTERVALS, limit=limit))
 
-    @property
-    def restraint(self):
-        return Restraint(max_norm=self.limit)
-
 
 class Clipping(Description):
-    """One way to bound the gradient of a step."""
+    """One way to bound the gradient of a step; ``part`` is the part of a Clip that its limit is."""
 
     __slots__ = ("limit",)
-    formula = source = ""
+    formula = source = part = ""
 
     def __init__(self, limit):
         self._set(**check_fields(self, INTERVALS, limit=limit))
@@ -97,29 +82,21 @@ class Clipping(Description):
     @property
     def clip(self):
         """The Clip that the engine applies."""
-        raise NotImplementedError
+        return Clip(**{self.part: self.limit})
 
 
 class ClipValue(Clipping):
     """Brings every number of the gradient into [-limit, limit].   Source: Mikolov 2012, 3.2.2."""
 
     __slots__ = ()
-    formula, source = "min(max(g, -limit), limit)", "Mikolov 2012, 3.2.2"
-
-    @property
-    def clip(self):
-        return Clip(value=self.limit)
+    part, formula, source = "value", "min(max(g, -limit), limit)", "Mikolov 2012, 3.2.2"
 
 
 class ClipNorm(Clipping):
     """Scales the gradient of each parameter array to a norm of at most limit.   Source: Pascanu et al. 2013, alg. 1."""
 
     __slots__ = ()
-    formula, source = "g min(1, limit / |g|), g of one array", "Pascanu et al. 2013, alg. 1"
-
-    @property
-    def clip(self):
-        return Clip(norm=self.limit)
+    part, formula, source = "norm", "g min(1, limit / |g|), g of one array", "Pascanu et al. 2013, alg. 1"
 
 
 class ClipGlobalNorm(Clipping):
@@ -129,11 +106,7 @@ class ClipGlobalNorm(Clipping):
     """
 
     __slots__ = ()
-    formula, source = "g min(1, limit / |g|), g of all arrays", "Pascanu et al. 2013, alg. 1"
-
-    @property
-    def clip(self):
-        return Clip(global_norm=self.limit)
+    part, formula, source = "global_norm", "g min(1, limit / |g|), g of all arrays", "Pascanu et al. 2013, alg. 1"
 
 
 REGULARIZERS = {kind.__name__: kind for kind in (L1, L2, WeightDecay, MaxNorm)}

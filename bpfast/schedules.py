@@ -1,5 +1,6 @@
 """Schedules: the learning rate as training goes on, a function of the progress in epochs, 0 at the first step."""
 
+from abc import abstractmethod
 from itertools import repeat
 
 import numpy as np
@@ -39,9 +40,9 @@ class Schedule(Description):
     formula = source = ""
     metric = None
 
+    @abstractmethod
     def rates(self, progress):
         """-> learning rates (n,) float64, for n steps at this progress (n,) in epochs, from 0 on."""
-        raise NotImplementedError
 
     def scales(self, values):
         """Yield what the rates of each epoch are multiplied by: the first, then one after each value of ``metric``."""

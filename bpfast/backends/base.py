@@ -6,6 +6,7 @@ State       the parameters and the optimizer's slots of one training.
 Workspace   the buffers of one caller; taken from the plan's free list, so many threads may use one plan.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -77,7 +78,7 @@ class Data(NamedTuple):
         return Data(*(None if part is None else part[rows] for part in self))
 
 
-class Plan:
+class Plan(ABC):
     """A program made ready to run.  Backends implement the verbs below.
 
     ``restraints`` maps names of parameters to a Restraint; the others have none.
@@ -105,28 +106,28 @@ class Plan:
         finally:
             self._free.append(workspace)
 
+    @abstractmethod
     def new_workspace(self):
         """-> Workspace."""
-        raise NotImplementedError
 
+    @abstractmethod
     def new_state(self, parameters):
         """-> State with these parameters (name -> array) and slots of zero."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, parameters, workspace, X):
         """-> (n, n_out), the network's outputs for the rows of X."""
-        raise NotImplementedError
 
+    @abstractmethod
     def losses(self, parameters, workspace, data):
         """-> (n,) float64, the loss of every row; and the outputs as ``forward`` gives them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gradient(self, state, workspace, data):
         """-> float, the weighted mean loss over all rows.
 
         ``state.gradients()`` then holds its gradient, with that of the penalties on parameters.
         """
-        raise NotImplementedError
 
     def penalty(self, parameters):
         """-> number, what the restraints add to the training loss at these parameters (name -> array)."""
@@ -136,10 +137,11 @@ class Plan:
             total += penalty(w.astype(np.promote_types(w.dtype, np.float64)), l1, l2).item()
         return total
 
+    @abstractmethod
     def input_gradient(self, parameters, workspace, data):
         """-> (n, n_in), the derivative of the weighted mean loss over all rows with respect to ``data.X``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, state, workspace, data, order, begin, coefficients, seconds):
         """Train on the batches of ``order`` (n,) from row ``begin`` on; -> the row to go on from.
 
@@ -147,49 +149,48 @@ class Plan:
         rate, which decay follows, and the k scalars of the update's rule.  Returns at the end, after about
         ``seconds``, or when a loss is not finite (``workspace.diverged``).
         """
-        raise NotImplementedError
 
     def permutation(self, n, seed, epoch):
         """The order of the rows in an epoch, the same in every backend."""
         return random.permutation(n, seed, epoch)
 
 
-class State:
+class State(ABC):
     """What training changes.  ``steps`` counts the updates made."""
 
     steps = 0
 
+    @abstractmethod
     def load(self, parameters):
         """Copy these parameters in."""
-        raise NotImplementedError
 
+    @abstractmethod
     def store(self, parameters):
         """Copy the parameters out into these arrays."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gradients(self):
         """-> dict, name -> array: the gradient that ``Plan.gradient`` computed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def slots(self):
         """-> dict, slot -> dict of name -> array: a copy of what the optimizer remembers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load_slots(self, slots):
         """Copy these slots in."""
-        raise NotImplementedError
 
+    @abstractmethod
     def not_finite(self):
         """Whether a parameter is infinite or NaN."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save(self):
         """Remember the parameters, slots and steps of now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def go_back(self):
         """Return to what ``save`` remembered."""
-        raise NotImplementedError
 
 
 class Workspace:
