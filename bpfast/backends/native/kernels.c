@@ -37,33 +37,31 @@ INLINE real log_least(real x) { return bp_log(at_least(x)) + (x < LEAST ? x / LE
     const real h0 = (real)hyper[0], h1 = (real)hyper[1];                                                          \
     (void)h0, (void)h1;
 
+/* Numbers from the first of some rows to the last, padding between them included: one long loop beats many short. */
+INLINE ptrdiff_t extent(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld) {
+    return rows == 0 ? 0 : (rows - 1) * ld + smaller(round_up(n, VL), ld);
+}
+
 #define ROW(name, f, g)                                                                                           \
     static void name##_forward(void *Y, const void *X, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld,                 \
                                const double *hyper) {                                                             \
         HYPER                                                                                                     \
-        ptrdiff_t width = smaller(round_up(n, VL), ld);                                                           \
-        for (ptrdiff_t r = 0; r < rows; r++) {                                                                    \
-            real *y_ = (real *)Y + r * ld;                                                                        \
-            const real *x_ = (const real *)X + r * ld;                                                            \
-            INDEPENDENT for (ptrdiff_t i = 0; i < width; i++) {                                                   \
-                const real x = x_[i];                                                                             \
-                y_[i] = f;                                                                                        \
-            }                                                                                                     \
+        real *y_ = Y;                                                                                             \
+        const real *x_ = X;                                                                                       \
+        INDEPENDENT for (ptrdiff_t i = 0, end = extent(rows, n, ld); i < end; i++) {                              \
+            const real x = x_[i];                                                                                 \
+            y_[i] = f;                                                                                            \
         }                                                                                                         \
     }                                                                                                             \
     static void name##_adjoint(void *DX, const void *DY, const void *X, const void *Y, ptrdiff_t rows,            \
                                ptrdiff_t n, ptrdiff_t ld, const double *hyper) {                                  \
         HYPER                                                                                                     \
-        ptrdiff_t width = smaller(round_up(n, VL), ld);                                                           \
-        for (ptrdiff_t r = 0; r < rows; r++) {                                                                    \
-            real *dx_ = (real *)DX + r * ld;                                                                      \
-            const real *dy_ = (const real *)DY + r * ld, *x_ = (const real *)X + r * ld,                          \
-                       *y__ = (const real *)Y + r * ld;                                                           \
-            INDEPENDENT for (ptrdiff_t i = 0; i < width; i++) {                                                   \
-                const real dy = dy_[i], x = x_[i], y = y__[i];                                                    \
-                (void)x, (void)y;                                                                                 \
-                dx_[i] = g;                                                                                       \
-            }                                                                                                     \
+        real *dx_ = DX;                                                                                           \
+        const real *dy_ = DY, *x_ = X, *y__ = Y;                                                                  \
+        INDEPENDENT for (ptrdiff_t i = 0, end = extent(rows, n, ld); i < end; i++) {                              \
+            const real dy = dy_[i], x = x_[i], y = y__[i];                                                        \
+            (void)x, (void)y;                                                                                     \
+            dx_[i] = g;                                                                                           \
         }                                                                                                         \
     }
 #define ROWWISE(name)

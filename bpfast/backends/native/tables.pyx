@@ -318,6 +318,27 @@ cdef class Sequence:
 # -- single kernels, for tests and benchmarks ----------------------------------------------------------
 
 
+cdef class Rows:
+    """A vector (n,), or rows (batch, n), padded as in a workspace; copied only where they are not."""
+
+    cdef object shape, padded
+    cdef Py_ssize_t n_rows, n, ld
+    cdef void *data
+
+    def __cinit__(self, array, dtype):
+        array = np.ascontiguousarray(array, dtype)
+        self.shape = array.shape
+        self.n_rows, self.n = array.shape if array.ndim == 2 else (1, array.size)
+        self.ld = (max(self.n, 1) + BP_LANES - 1) // BP_LANES * BP_LANES
+        if self.n < self.ld:
+            array = np.pad(array.reshape(self.n_rows, self.n), ((0, 0), (0, self.ld - self.n)))
+        self.padded, self.data = array, address(array)
+
+    cdef unpadded(self, results):
+        """What kernels made of these rows, in the shape that they had."""
+        return results if self.n == self.ld else results[:, :self.n].reshape(self.shape)
+
+
 cdef class Kernels:
     """The kernels of one dtype on arrays, at a CPU level or the one in use."""
 
@@ -342,35 +363,35 @@ cdef class Kernels:
 
     def activation_forward(self, op, x):
         """y = f(x) for x (n,) or rows (batch, n)."""
-        rows, n, (padded,) = self._pad(x)
-        y = np.empty_like(padded)
+        cdef Rows px = Rows(x, self.dtype)
+        y = np.empty_like(px.padded)
         cdef double hyper[BP_MAX_HYPER]
         copy_hyper(hyper, op)
-        find_activation(self.kernels, op.name).forward(address(y), address(padded), rows, n, padded.shape[1], hyper)
-        return y[:rows, :n].reshape(np.shape(x))
+        find_activation(self.kernels, op.name).forward(address(y), px.data, px.n_rows, px.n, px.ld, hyper)
+        return px.unpadded(y)
 
     def activation_adjoint(self, op, dy, x, y):
         """dx = g(dy, x, y), shapes as above."""
-        rows, n, (pdy, px, py) = self._pad(dy, x, y)
-        dx = np.empty_like(pdy)
+        cdef Rows pdy = Rows(dy, self.dtype), px = Rows(x, self.dtype), py = Rows(y, self.dtype)
+        dx = np.empty_like(pdy.padded)
         cdef double hyper[BP_MAX_HYPER]
         copy_hyper(hyper, op)
         find_activation(self.kernels, op.name).adjoint(
-            address(dx), address(pdy), address(px), address(py), rows, n, pdy.shape[1], hyper)
-        return dx[:rows, :n].reshape(np.shape(x))
+            address(dx), pdy.data, px.data, py.data, pdy.n_rows, pdy.n, pdy.ld, hyper)
+        return pdy.unpadded(dx)
 
     def loss(self, op, y, t, mean):
         """-> (values (batch,) float64, dy = mean * dvalue/dy) for outputs y (batch, n)."""
-        rows, n, (padded,) = self._pad(y)
-        targets = np.ascontiguousarray(t, np.int64) if op.labels else self._pad(t)[2][0]
-        values, dy, mean = np.empty(rows), np.empty_like(padded), np.ascontiguousarray(mean, np.float64)
+        cdef Rows py = Rows(y, self.dtype)
+        targets = np.ascontiguousarray(t, np.int64) if op.labels else (<Rows>Rows(t, self.dtype)).padded
+        values, dy, mean = np.empty(py.n_rows), np.empty_like(py.padded), np.ascontiguousarray(mean, np.float64)
         cdef double hyper[BP_MAX_HYPER]
         copy_hyper(hyper, op)
-        if rows:
+        if py.n_rows:
             find_loss(self.kernels, op.name).run(
-                <double *>address(values), address(dy), address(padded), address(targets), <double *>address(mean),
-                rows, n, padded.shape[1], hyper)
-        return values, dy[:, :n].copy()
+                <double *>address(values), address(dy), py.data, address(targets), <double *>address(mean),
+                py.n_rows, py.n, py.ld, hyper)
+        return values, py.unpadded(dy)
 
     def update(self, op, g, w, slots, coefficients):
         """-> (w, *slots) after a step with these scalars."""
@@ -398,14 +419,3 @@ cdef class Kernels:
         check_coefficients(len(scalars))
         self.kernels.convert(reals, &scalars[0], len(scalars))
         return 0
-
-    def _pad(self, *arrays):
-        """-> (rows, n, the arrays with rows padded as in a workspace; copied only where they are not)."""
-        shaped = [np.ascontiguousarray(array, self.dtype) for array in arrays]
-        if shaped[0].ndim < 2:
-            shaped = [np.atleast_2d(array) for array in shaped]
-        rows, n = shaped[0].shape
-        width = -(-max(n, 1) // BP_LANES) * BP_LANES
-        if n < width:
-            shaped = [np.pad(array, ((0, 0), (0, width - n))) for array in shaped]
-        return rows, n, shaped
