@@ -1,6 +1,8 @@
 """What the environment says: threads and the CPU level."""
 
 import os
+import threading
+from contextlib import contextmanager
 
 CPU_LEVELS = ("base", "v2", "v3", "v4")  # v2: SSE4.2, v3: AVX2 and FMA, v4: AVX-512; base: other processors
 
@@ -13,6 +15,34 @@ def n_threads():
         cores = os.cpu_count() or 1
     caps = [_positive(name) for name in ("BPFAST_NUM_THREADS", "OMP_NUM_THREADS")]
     return min([cores, *(cap for cap in caps if cap)])
+
+
+class Cores:
+    """The cores that the fits of this process share: each by default takes those that no other has, at least one."""
+
+    def __init__(self):
+        self.forget()
+
+    def forget(self):
+        """No fit runs, as after a fork in the child."""
+        self._lock, self._taken = threading.Lock(), 0
+
+    @contextmanager
+    def take(self, n, most):
+        """Yield how many threads a fit is to have: n, or by default as many as are free, but no more than ``most``."""
+        with self._lock:
+            taken = min(most, max(1, n_threads() - self._taken) if n is None else n)
+            self._taken += taken
+        try:
+            yield taken
+        finally:
+            with self._lock:
+                self._taken -= taken
+
+
+cores = Cores()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=cores.forget)
 
 
 def _positive(name):

@@ -58,9 +58,9 @@ def check_restraints(regularizer, clip):
 def minimize(optimizer, network, plan, state, rows, iterations, stopped, finished):
     """Take up to so many iterations from the parameters in ``state``; -> why they ended, in words.
 
-    stopped()                 asked before every gradient: -> whether to end at the last finished iteration
-    finished(epoch, figures)  called after every iteration, counted from 0, whose parameters ``state`` then holds; it
-                              may load others, to go on from; -> whether to end
+    stopped()          asked before every gradient: -> whether to end at the last finished iteration
+    finished(figures)  called after every iteration, whose parameters ``state`` then holds; it may load others,
+                       to go on from; -> whether to end
 
     ``state`` ends as the last ``finished`` left it, also when an error or Ctrl-C comes.
     """
@@ -96,7 +96,7 @@ def minimize(optimizer, network, plan, state, rows, iterations, stopped, finishe
         expected = vector()
         state.save()
         figures = {"loss": float(intermediate_result.fun), "seconds": time.perf_counter() - begin}
-        ended = finished(epoch, figures)
+        ended = finished(figures)
         state.save()
         epoch, begin, start = epoch + 1, time.perf_counter(), vector()
         moved = not np.array_equal(start, expected)  # by a callback, to where nothing is known of H

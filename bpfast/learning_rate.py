@@ -88,7 +88,8 @@ def _sweep(trainer, rows, rates):
             workspace.start()
             done = 0
             while done < len(batch) and not workspace.diverged:
-                done = plan.run(state, workspace, rows, batch, done, coefficients[None], SECONDS_PER_RUN)
+                done = plan.run_batches(
+                    state, workspace, rows, batch, done, coefficients[None], SECONDS_PER_RUN)
             if workspace.diverged:
                 break
             losses.append(workspace.loss_sum / workspace.weight_sum)

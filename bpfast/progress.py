@@ -24,10 +24,12 @@ class Progress:
         self._begin = self._shown = time.monotonic()
         self._unended = False
         self._prefix = ""
+        self._done = 0  # epochs
 
     def restart(self, number, of):
         """The fit begins again with other weights: the number-th time of so many, counted from 1."""
         self._prefix = f"restart {number}/{of}  "
+        self._done = 0
         self._begin = time.monotonic()
 
     def note(self, text):
@@ -35,37 +37,39 @@ class Progress:
         if self._lines:
             self._rewrite(f"{self._prefix}{text}\n")
 
-    def rows_done(self, epoch, rows, history):
-        """Rows of the epoch (counted from 0) have been learned from; ``history`` holds the epochs before."""
+    def rows_done(self, rows, history):
+        """So many rows of an epoch have been learned from; ``history`` holds the epochs before."""
         if self._live:
-            self._refresh(epoch, rows, history.last)
+            self._refresh(rows, history.last)
 
-    def epoch_done(self, epoch, figures):
+    def epoch_done(self, figures):
         """An epoch is finished with these figures."""
         if self._lines:
-            self._rewrite(self._line(epoch, self._rows, time.monotonic(), figures) + "\n")
-        elif self._live and epoch + 1 == self._epochs:
-            self._rewrite(self._line(epoch, self._rows, time.monotonic(), figures))
+            self._rewrite(self._line(self._rows, time.monotonic(), figures) + "\n")
+        elif self._live and self._done + 1 == self._epochs:
+            self._rewrite(self._line(self._rows, time.monotonic(), figures))
         elif self._live:
-            self._refresh(epoch, self._rows, figures)
+            self._refresh(self._rows, figures)
+        self._done += 1
 
     def close(self):
         """End the line, so that what follows begins on one of its own."""
         if self._unended:
             self._write("\n")
 
-    def _refresh(self, epoch, rows, figures):
+    def _refresh(self, rows, figures):
         now = time.monotonic()
         if now - self._shown > REFRESH:
             self._shown = now
-            self._rewrite(self._line(epoch, rows, now, figures))
+            self._rewrite(self._line(rows, now, figures))
 
-    def _line(self, epoch, rows, now, figures):
-        done = epoch * self._rows + rows
+    def _line(self, rows, now, figures):
+        """Of the first epoch that is not done."""
+        done = self._done * self._rows + rows
         rate = done / max(now - self._begin, 1e-9)
         left = (self._epochs * self._rows - done) / max(rate, 1e-9)
         shown = "  ".join(f"{name} {value:#.4g}" for name, value in figures.items() if name != "seconds")
-        number = f"{epoch + 1:>{len(str(self._epochs))}}/{self._epochs}"
+        number = f"{self._done + 1:>{len(str(self._epochs))}}/{self._epochs}"
         return f"{self._prefix}epoch {number}  {shown}  {rate:,.0f} samples/s  {left:.1f} s left"
 
     def _rewrite(self, text):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import data
-from .backends.base import Data
+from .backends.base import Data, Order
 from .callbacks import prepare_callbacks
 from .lbfgs import check_restraints
 from .metrics import check_measured, check_metrics
@@ -31,11 +31,15 @@ class Task(NamedTuple):
         """The number of rows that are learned from."""
         return len(self.rows.X if self.training is None else self.training)
 
-    def order(self, plan, seed, epoch):
-        """-> (n,) intp, the rows to learn from in the order of an epoch."""
-        n = self.n
-        order = plan.permutation(n, seed, epoch) if self.shuffle else np.arange(n)
-        return order if self.training is None else self.training[order]
+    def order(self, seed):
+        """-> Order of the rows to learn from."""
+        return Order(self.n, self.training, self.shuffle, seed)
+
+    @property
+    def watched(self):
+        """Whether something looks on at the end of every epoch, or a step may be left out, which only Python counts."""
+        weight = self.rows.weight
+        return bool(self.callbacks or self.validation or (weight is not None and weight.min() == 0))
 
     def all_rows(self):
         """-> Data of every row, where those not to learn from have weight zero."""

@@ -56,16 +56,20 @@ class Trainer:
         Of the shuffling, the rows held out and the restarts; None draws one.
     backend : "auto", "native", "numba" or "numpy"
         "auto" takes the first of these that can run.
+    n_threads : int, optional
+        Threads of a fit in the native backend; a step too small to share uses fewer.  None takes the cores that the
+        process may use and no other fit does, capped by BPFAST_NUM_THREADS and OMP_NUM_THREADS.  The results are
+        the same, bit for bit, for any number.
     """
 
     def __init__(self, network, *, loss, optimizer=Adam(), batch_size=32, regularizer=None, clip=None, metrics=(),
-                 seed=None, backend="auto"):
+                 seed=None, backend="auto", n_threads=None):
         if not isinstance(network, Network):
             raise TypeError(f"network must be a bpfast.Network, got {network!r}")
         self.network = network
         self.loss, self.optimizer, self.batch_size = loss, optimizer, batch_size
         self.regularizer, self.clip, self.metrics = regularizer, clip, metrics
-        self.seed, self.backend = seed, backend
+        self.seed, self.backend, self.n_threads = seed, backend, n_threads
         self.history = History()
         self._epoch = 0  # epochs begun; keys the shuffling
         self._stopped = self._fitting = False
@@ -193,19 +197,25 @@ class Trainer:
 
     def _descend(self, task, state):
         """Epochs of the optimizer's steps."""
-        steps = -(-task.n // self._rows_per_step)
-        optimizer = coefficients = None
-        for epoch in range(task.epochs):
-            if self._stopped:
-                break
-            if self.optimizer is not optimizer:  # at first, and when a callback has set another rate
-                optimizer, coefficients = self.optimizer, self._coefficients(state, task.epochs - epoch, steps)
-            table, begin = next(coefficients), state.steps
-            figures = self._train_epoch(task, state, table, epoch)
-            if figures and isinstance(optimizer.learning_rate, Schedule):
-                figures["learning_rate"] = float(table[state.steps - begin - 1, 0])
-            if figures is None or self._finish_epoch(task, state, epoch, figures):
-                break
+        optimizer = tables = table = None
+        done = 0
+        with self._plan.workspace() as workspace, workspace.threads(self.n_threads):
+            workspace.start()
+            try:
+                while done < task.epochs and not self._stopped:
+                    if self.optimizer is not optimizer:  # at first, and when a callback has set another rate
+                        optimizer, tables = self.optimizer, self._coefficients(task, state, task.epochs - done)
+                    n_epochs, table = next(tables)
+                    workspace.start(self._epoch, n_epochs)
+                    for figures in self._train(task, state, workspace, table):
+                        if self._finish_epoch(task, state, figures):
+                            return
+                        done += 1
+            except BaseException:
+                if not task.watched:  # epochs that are done, though an interrupt kept them from being told
+                    for figures in self._figures(workspace, table):
+                        self.history.append(**figures)
+                raise
 
     def _minimize(self, task, state):
         """Iterations of L-BFGS, an epoch each."""
@@ -215,70 +225,70 @@ class Trainer:
                 callback.tick(self)
             return self._stopped
 
-        def finished(epoch, figures):
+        def finished(figures):
             self._epoch += 1
-            return self._finish_epoch(task, state, epoch, figures)
+            return self._finish_epoch(task, state, figures)
 
         why = minimize(
             self.optimizer, self.network, self._plan, state, task.all_rows(), task.epochs, stopped, finished
         )
         task.progress.note(f"L-BFGS ended: {why}")
 
-    def _coefficients(self, state, epochs, steps):
-        """Yield the optimizer's coefficients (steps, 1 + k) for each epoch."""
-        schedule = self.optimizer.schedule
-        together = min(epochs, max(1, STEPS_AHEAD // steps))
+    def _coefficients(self, task, state, epochs):
+        """Yield how many epochs to go on for, and the optimizer's coefficients (steps, 1 + k) for their steps.
+
+        One epoch where something looks on at its end, else as many as one table is computed for.
+        """
+        steps = -(-task.n // self._rows_per_step)
+        schedule, together = self.optimizer.schedule, max(1, STEPS_AHEAD // steps)
+        alone = task.watched or schedule.metric is not None or self._plan.restraints
         scales = islice(schedule.scales(self.history.follow(schedule.metric)), self.history.n_epochs, None)
-        first = table = row = made_for = None
-        for _ in range(epochs):
+        first = row = made_for = None
+        table, n = (), 0
+        while epochs:
             begin, scale = state.steps + 1, next(scales)
-            row = None if table is None else row + steps
+            row = n * steps if row is None else row + n * steps
             # A batch of zero weight makes no step, and so the table stands no longer for the steps to come.
-            if scale != made_for or row is None or row + steps > len(table) or begin != first + row:
+            if scale != made_for or row + steps > len(table) or begin != first + row:
+                together = min(epochs, together)
                 first, made_for, row = begin, scale, 0
                 table = self.optimizer.coefficients(begin, steps * together, steps, self.history.n_epochs, scale)
-            yield table[row : row + steps]
+            n = 1 if alone else together
+            epochs -= n
+            yield n, table[row : row + n * steps]
 
-    def _train_epoch(self, task, state, coefficients, epoch):
-        """One pass over the rows; -> its figures, or None if it was stopped before the end."""
-        plan, rows, progress, callbacks = self._plan, task.rows, task.progress, task.callbacks
-        begin = time.perf_counter()
-        order = task.order(plan, self.seed, self._epoch)
-        n = len(order)
-        self._epoch += 1
-        state.save()
-        penalties = 0.0
+    def _train(self, task, state, workspace, coefficients):
+        """Go through the epochs that the workspace has begun; yield the figures of each when it is done."""
+        plan, order, penalties = self._plan, task.order(self.seed), 0.0
         if plan.restraints:
             state.store(self.network.parameters)
             penalties = plan.penalty(self.network.parameters)
-        with plan.workspace() as workspace:
-            workspace.start()
-            done = 0
-            while done < n and not workspace.diverged:
-                if self._stopped:
-                    return None
-                done = plan.run(state, workspace, rows, order, done, coefficients, SECONDS_PER_RUN)
-                progress.rows_done(epoch, done, self.history)
-                for callback in callbacks:
-                    callback.tick(self)
-            if workspace.diverged or state.not_finite():
-                broken = {name: array.copy() for name, array in self.network.parameters.items()}
-                state.store(broken)
-                state.go_back()
-                size = self._rows_per_step
-                first = min(done, n - 1) // size * size
-                culprit = find_culprit(self.network, broken, rows.X[order[first : first + size]])
-                raise self._divergence(culprit, rows.X)
-            loss = workspace.loss_sum / workspace.weight_sum + penalties
-        return {"loss": loss, "seconds": time.perf_counter() - begin}
+        while workspace.left and not self._stopped:
+            plan.run(state, workspace, task.rows, order, coefficients, SECONDS_PER_RUN)
+            self._epoch = workspace.epoch + workspace.begun
+            task.progress.rows_done(workspace.begin, self.history)
+            for callback in task.callbacks:
+                callback.tick(self)
+            yield from self._figures(workspace, coefficients, penalties)
+            if workspace.diverged:
+                raise self._divergence(state, task.rows, order.of_epoch(plan, workspace.epoch), workspace.begin)
 
-    def _finish_epoch(self, task, state, epoch, figures):
+    def _figures(self, workspace, coefficients, penalties=0.0):
+        """Yield the figures of each epoch that the workspace has finished, and that is then forgotten there."""
+        while workspace.finished:
+            loss, seconds, steps = workspace.finished.popleft()
+            figures = {"loss": loss + penalties, "seconds": seconds}
+            if isinstance(self.optimizer.learning_rate, Schedule):
+                figures["learning_rate"] = float(coefficients[steps - 1, 0])
+            yield figures
+
+    def _finish_epoch(self, task, state, figures):
         """Validation, history, progress and callbacks of an epoch; -> whether one of these ends the fit."""
         if task.validation:
             state.store(self.network.parameters)
             figures.update((f"val_{name}", value) for name, value in self._evaluate(task.validation).items())
         self.history.append(**figures)
-        task.progress.epoch_done(epoch, figures)
+        task.progress.epoch_done(figures)
         return self._call(task, state, "epoch", figures)
 
     def _call(self, task, state, moment, *figures):
@@ -346,8 +356,15 @@ class Trainer:
             self._state.load(self.network.parameters)
         return self._state
 
-    def _divergence(self, culprit, X):
-        back = self.history.n_epochs
+    def _divergence(self, state, rows, order, begin):
+        """-> DivergenceError of the batch at row ``begin`` of an epoch; state and network are back where that began."""
+        broken = {name: array.copy() for name, array in self.network.parameters.items()}
+        state.store(broken)
+        state.go_back()
+        size = self._rows_per_step
+        first = min(begin, len(order) - 1) // size * size
+        culprit = find_culprit(self.network, broken, rows.X[order[first : first + size]])
+        X, back = rows.X, self.history.n_epochs
         largest = max(float(np.abs(X[i : i + 4096]).max()) for i in range(0, len(X), 4096))
         cures = [f"a smaller learning rate (it is {self.optimizer.learning_rate})"]
         if largest > 10:
@@ -424,6 +441,7 @@ CHECKED = {  # attribute -> what checks it, when the Trainer is made and when it
     "metrics": get_metrics,
     "seed": _check_seed,
     "backend": backends.choose,
+    "n_threads": lambda n: None if n is None else data.check_integer(n, "n_threads"),
 }
 
 

@@ -69,12 +69,12 @@ def test_what_is_saved_stands_still(net, plan, batch):
     coefficients = bp.Adam().coefficients(1, 3)
     with plan.workspace() as workspace:
         workspace.start()
-        assert plan.run(state, workspace, batch, np.arange(20), 0, coefficients, np.inf) == 20
+        assert plan.run_batches(state, workspace, batch, np.arange(20), 0, coefficients, np.inf) == 20
         before, slots = copy_of(state, net), state.slots()
         state.save()
         assert state.steps == 3
         workspace.start()
-        plan.run(state, workspace, batch, np.arange(20), 0, coefficients, np.inf)
+        plan.run_batches(state, workspace, batch, np.arange(20), 0, coefficients, np.inf)
     assert state.steps == 6 and (copy_of(state, net)["0.weight"] != before["0.weight"]).any()
     for _ in range(2):
         state.go_back()
@@ -117,7 +117,7 @@ def test_a_run_may_pause_after_every_batch(net, plan, batch):
             ends.append([0])
             while ends[-1][-1] < 20:
                 coefficients = bp.Adam().coefficients(1, 3)
-                ends[-1].append(plan.run(state, workspace, batch, order, ends[-1][-1], coefficients, seconds))
+                ends[-1].append(plan.run_batches(state, workspace, batch, order, ends[-1][-1], coefficients, seconds))
             found.append((workspace.loss_sum, workspace.weight_sum, workspace.steps, state.steps))
     assert found[0] == found[1] and found[0][1:] == (20, 3, 3)
     assert ends[0] == [0, 20] and set(ends[1]) <= {0, 8, 16, 20}
@@ -143,7 +143,7 @@ def test_a_run_stops_at_a_loss_that_is_not_finite(net, plan, batch):
     state = plan.new_state(net.parameters)
     with plan.workspace() as workspace:
         workspace.start()
-        assert plan.run(state, workspace, batch, np.arange(20), 0, bp.Adam().coefficients(1, 3), np.inf) < 20
+        assert plan.run_batches(state, workspace, batch, np.arange(20), 0, bp.Adam().coefficients(1, 3), np.inf) < 20
         assert workspace.diverged
         workspace.start()
         assert not workspace.diverged

@@ -6,7 +6,9 @@ State       the parameters and the optimizer's slots of one training.
 Workspace   the buffers of one caller; taken from the plan's free list, so many threads may use one plan.
 """
 
+import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -78,6 +80,20 @@ class Data(NamedTuple):
         return Data(*(None if part is None else part[rows] for part in self))
 
 
+class Order(NamedTuple):
+    """The order in which epochs go through the rows: shuffled by the seed and the epoch, or as they lie."""
+
+    n: int  # how many are learned from
+    among: np.ndarray | None  # which; None: all
+    shuffle: bool
+    seed: int
+
+    def of_epoch(self, plan, epoch):
+        """-> (n,) intp, indices of rows."""
+        order = plan.permutation(self.n, self.seed, epoch) if self.shuffle else np.arange(self.n)
+        return order if self.among is None else self.among[order]
+
+
 class Plan(ABC):
     """A program made ready to run.  Backends implement the verbs below.
 
@@ -141,13 +157,32 @@ class Plan(ABC):
     def input_gradient(self, parameters, workspace, data):
         """-> (n, n_in), the derivative of the weighted mean loss over all rows with respect to ``data.X``."""
 
-    @abstractmethod
-    def run(self, state, workspace, data, order, begin, coefficients, seconds):
-        """Train on the batches of ``order`` (n,) from row ``begin`` on; -> the row to go on from.
+    def run(self, state, workspace, data, order, coefficients, seconds):
+        """Train on epochs of ``order``, an Order, until ``workspace.left`` is 0 or about ``seconds`` have passed.
 
         Row i of ``coefficients`` (steps, 1 + k) belongs to the i-th step since ``workspace.start()``: its learning
-        rate, which decay follows, and the k scalars of the update's rule.  Returns at the end, after about
-        ``seconds``, or when a loss is not finite (``workspace.diverged``).
+        rate, which decay follows, and the k scalars of the update's rule.  Every epoch begins with ``state.save()``;
+        at a number that is not finite the run ends with ``workspace.diverged`` set.
+        """
+        end = time.monotonic() + seconds
+        while workspace.left and not workspace.diverged:
+            if not workspace.begun:
+                state.save()
+                workspace.begin_epoch(order.of_epoch(self, workspace.epoch))
+            workspace.begin = self.run_batches(
+                state, workspace, data, workspace.rows, workspace.begin, coefficients, end - time.monotonic())
+            if workspace.begin == order.n:
+                workspace.diverged = workspace.diverged or state.not_finite()
+                if not workspace.diverged:
+                    workspace.end_epoch()
+            if time.monotonic() >= end:
+                return
+
+    @abstractmethod
+    def run_batches(self, state, workspace, data, rows, begin, coefficients, seconds):
+        """Train on the batches of ``rows``, indices (n,), from number ``begin`` on; -> the number to go on from.
+
+        Returns at the end, after about ``seconds``, or when a loss is not finite (``workspace.diverged``).
         """
 
     def permutation(self, n, seed, epoch):
@@ -194,14 +229,33 @@ class State(ABC):
 
 
 class Workspace:
-    """What one run adds up: ``loss_sum`` = sum of weight * loss over ``weight_sum``, steps since ``start``."""
+    """What one run adds up since ``start``: ``loss_sum`` = sum of weight * loss over ``weight_sum``, and steps.
 
-    loss_sum = weight_sum = 0.0
-    steps = 0
-    diverged = False
+    ``epoch``, and whether it has ``begun``: ``begin`` of its ``rows`` are done.  ``left``: epochs still to finish.
+    ``finished``: of each epoch, its mean loss, its seconds, and the steps until its end.
+    """
 
-    def start(self):
-        """Begin an epoch: nothing added up."""
+    rows = None
+
+    def start(self, epoch=0, n_epochs=1):
+        """Begin so many epochs, with nothing added up."""
+        self.loss_sum = self.weight_sum = self.began = 0.0
+        self.steps = self.begin = 0
+        self.diverged = self.begun = False
+        self.epoch, self.left, self.finished = epoch, n_epochs, deque()
+
+    def begin_epoch(self, rows):
+        """Nothing of the epoch is done."""
+        self.rows, self.begin, self.begun = rows, 0, True
         self.loss_sum = self.weight_sum = 0.0
-        self.steps = 0
-        self.diverged = False
+        self.began = time.monotonic()
+
+    def end_epoch(self):
+        """The epoch is done."""
+        self.finished.append((self.loss_sum / self.weight_sum, time.monotonic() - self.began, self.steps))
+        self.epoch, self.left, self.begun = self.epoch + 1, self.left - 1, False
+
+    @contextmanager
+    def threads(self, n):
+        """Runs within have n threads, or as many as a step has work for; None: the cores that are free."""
+        yield

@@ -1,29 +1,27 @@
 # cython: language_level=3, cdivision=True, initializedcheck=False
-"""The run of a plan: its steps in compiled code without the GIL.
+"""The run of a plan, in compiled code without the GIL: epochs, prediction, and single gradients (run.h)."""
 
-A step has two phases.  Rows: gather, forward, loss and backward, for a block of rows.  Parameters: gradient
-and update, for a range of each layer's inputs.  Within a phase nothing depends on the split into blocks or
-ranges, and sums go on in index order, so a team of threads may share them and the bits stay the same.
-"""
+import os
+from contextlib import contextmanager
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
-from libc.math cimport isfinite
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from .plan cimport *
+from .run cimport *
 from .tables cimport Arena, Layout, Sequence, Table, address, check_coefficients, find_update, moves_zeros
 
 import numpy as np
 
+from ... import config
 from .. import base
 from .tables import cpu_level
 
 ROWS_PER_BLOCK = 1024  # larger batches run in blocks, so that buffers stay small and a run can stop between them
 FLOPS_PER_BLOCK = 2e9  # about 20 ms of one core
-FLOPS_PER_CLOCK = 2e6  # work between two looks at the clock
+FLOPS_PER_THREAD = 5e5  # the least of a step that is worth another thread
 SECONDS_BETWEEN_SIGNALS = 0.05
 FEW_ROWS = 16  # below it, prediction does not pay for packing the weights
 
@@ -52,22 +50,16 @@ class Plan(base.Plan):
 
     def forward(self, parameters, workspace, X):
         outputs = np.empty((len(X), self.program.n_out), self.dtype)
-        (<Buffers>workspace.buffers).infer(self, parameters, Table(X), len(X), outputs, None, None)
+        (<Buffers>workspace.buffers).infer(self, parameters, base.Data(X, None), outputs, None)
         return outputs
 
     def losses(self, parameters, workspace, data):
         outputs, values = np.empty((len(data.X), self.program.n_out), self.dtype), np.empty(len(data.X))
-        (<Buffers>workspace.buffers).infer(self, parameters, Table(data.X), len(data.X), outputs, data.y, values)
+        (<Buffers>workspace.buffers).infer(self, parameters, data, outputs, values)
         return values, outputs
 
     def gradient(self, state, workspace, data):
-        workspace.start()
-        n, begin = len(data.X), 0
-        order = np.arange(n)
-        while begin < n:  # back in Python now and then, which looks at signals
-            begin = (<Buffers>workspace.buffers).train(
-                self, state, workspace, data, order, begin, n, None, SECONDS_BETWEEN_SIGNALS)
-        return workspace.loss_sum / workspace.weight_sum
+        return (<Buffers>workspace.buffers).gradient(self, state, data)
 
     def input_gradient(self, parameters, workspace, data):
         gradient = np.empty((len(data.X), self.program.n_in), self.dtype)
@@ -75,9 +67,11 @@ class Plan(base.Plan):
         (<Buffers>workspace.buffers).differentiate(sequence, parameters, data, gradient)
         return gradient
 
-    def run(self, state, workspace, data, order, begin, coefficients, seconds):
-        return (<Buffers>workspace.buffers).train(
-            self, state, workspace, data, order, begin, self.batch_size, coefficients, seconds)
+    def run(self, state, workspace, data, order, coefficients, seconds):
+        (<Buffers>workspace.buffers).epochs(self, state, workspace, data, order, coefficients, seconds)
+
+    def run_batches(self, state, workspace, data, rows, begin, coefficients, seconds):
+        return (<Buffers>workspace.buffers).batches(self, state, workspace, data, rows, begin, coefficients, seconds)
 
     def permutation(self, n, seed, epoch):
         order = np.empty(n, np.intp)
@@ -92,15 +86,15 @@ class Plan(base.Plan):
 
 
 class State(base.State):
-    """``arenas`` holds the parameters and the slots, all laid out alike; ``gradient`` one more."""
+    """``arenas`` holds the parameters and the slots, all laid out alike; ``gradient`` is one more, ``saved`` copies."""
 
     def __init__(self, plan, parameters):
         self._plan = plan
         self._slot_names = plan.update.slots if plan.update else ()
         size = plan.layout.parameters_size * plan.dtype.itemsize
         self.arenas = [Arena(size) for _ in range(1 + len(self._slot_names))]
+        self.saved = [Arena(size) for _ in self.arenas]
         self.gradient = Arena(size)
-        self._saved = None
         self.load(parameters)
 
     def load(self, parameters):
@@ -126,16 +120,14 @@ class State(base.State):
         return not layout.kernels.all_finite(parameters.data, layout.parameters_size)
 
     def save(self):
-        if self._saved is None:
-            self._saved = [Arena(arena.size) for arena in self.arenas]
-        for saved, arena in zip(self._saved, self.arenas):
+        for saved, arena in zip(self.saved, self.arenas):
             saved.copy_from(arena)
-        self._saved_steps = self.steps
+        self.saved_steps = self.steps
 
     def go_back(self):
-        for saved, arena in zip(self._saved, self.arenas):
+        for saved, arena in zip(self.saved, self.arenas):
             arena.copy_from(saved)
-        self.steps = self._saved_steps
+        self.steps = self.saved_steps
 
     def _arrays(self, arena):
         arrays = {name: np.empty(shape, self._plan.dtype) for name, shape in self._plan.program.shapes.items()}
@@ -147,30 +139,91 @@ class Workspace(base.Workspace):
     def __init__(self, plan):
         self.buffers = Buffers(plan)
 
+    @contextmanager
+    def threads(self, n):
+        most = (<Buffers>self.buffers).most_threads()
+        if n == 1 or most == 1:
+            yield
+            return
+        with config.cores.take(n, most) as n:
+            try:
+                if n > 1:
+                    self.buffers.begin_team(n)
+                yield
+            finally:
+                self.buffers.end_team()
+
 
 cdef class Buffers:
     """The values, deltas and scratch of one caller, and the runs over them."""
 
     cdef Layout layout
-    cdef Py_ssize_t rows
-    cdef Arena work, scratch, targets, packed
-    cdef double *losses
-    cdef double *shares
+    cdef Sequence training, inference
+    cdef Py_ssize_t n_rows
+    cdef double flops_per_step
+    cdef Arena work, scratch, targets, losses, shares, packed
+    cdef bp_run run
+    cdef int process  # that the team's threads belong to
 
     def __cinit__(self, plan):
-        self.layout, self.rows = plan.layout, plan.block_rows
+        self.layout, self.n_rows = plan.layout, plan.block_rows
+        self.training, self.inference = plan.training, plan.inference
+        self.flops_per_step = plan.flops_per_row * min(plan.batch_size, ROWS_PER_BLOCK)
         cdef Py_ssize_t real_size = plan.dtype.itemsize
+        cdef bp_run *run = &self.run
         self.work = Arena(self.layout.work_size * real_size)
-        self.scratch = Arena(self.layout.scratch_size * real_size)
-        self.targets = Arena(self.rows * self.layout.values[plan.trained.output].ld * 8)
-        self.losses = <double *>calloc(self.rows, sizeof(double))
-        self.shares = <double *>calloc(self.rows, sizeof(double))
-        if self.losses == NULL or self.shares == NULL:
-            raise MemoryError
+        self.targets = Arena(self.n_rows * self.layout.values[plan.trained.output].ld * 8)
+        self.losses, self.shares = Arena(self.n_rows * sizeof(double)), Arena(self.n_rows * sizeof(double))
+        run.kernels, run.scratch_size = self.layout.kernels, self.layout.scratch_size * real_size
+        run.job.values, run.job.work = self.layout.values, self.work.data
+        run.job.layout, run.job.n_parameters = self.layout.parameters, len(self.layout.shapes)
+        run.targets, run.shares = self.targets.data, <double *>self.shares.data
+        self.scratch_for(1)
 
-    def __dealloc__(self):
-        free(self.losses)
-        free(self.shares)
+    cdef int scratch_for(self, int n_threads) except -1:
+        self.scratch = Arena(n_threads * self.run.scratch_size)
+        self.run.job.scratch = self.scratch.data
+        return 0
+
+    # -- threads ---------------------------------------------------------------------------------------
+
+    cdef int most_threads(self):
+        """As many as a step has work for."""
+        return max(1, min(BP_MAX_THREADS, <int>(self.flops_per_step / FLOPS_PER_THREAD)))
+
+    def begin_team(self, int n):
+        self.scratch_for(n)
+        self.run.team = bp_new_team(n)
+        if self.run.team == NULL:
+            raise MemoryError
+        self.process = os.getpid()
+
+    def end_team(self):
+        if self.run.team != NULL and self.process == os.getpid():  # a forked child has none of its threads
+            with nogil:
+                bp_end_team(self.run.team)
+        self.run.team = NULL
+
+    # -- a run -----------------------------------------------------------------------------------------
+
+    cdef bp_run *begin(self, Sequence sequence, data, void *parameters) except NULL:
+        """The run over these rows, as they lie; ``data`` must stay alive."""
+        cdef bp_run *run = &self.run
+        cdef const double[::1] weight = data.weight
+        cdef Table X = Table(data.X), y
+        run.X = X.c
+        if data.y is not None:
+            y = Table(data.y if data.y.ndim == 2 else data.y[:, None])
+            run.y = y.c
+        run.instructions, run.n_instructions = sequence.c, sequence.n
+        run.output, run.loss, run.hyper, run.labels = sequence.output, sequence.loss, sequence.loss_hyper, sequence.labels
+        run.order, run.weight = NULL, &weight[0] if data.weight is not None and len(weight) else NULL
+        run.losses = <double *>self.losses.data
+        run.job.parameters, run.job.update, run.job.continues = parameters, NULL, False
+        run.row_blocks = run.parameter_blocks = 1
+        if run.team != NULL and self.process == os.getpid():
+            bp_cut_parameters(run, 2 * run.team.n_threads)
+        return run
 
     cdef void *pack(self, parameters) except NULL:
         """Parameters that are not those of a State, in the layout of one."""
@@ -179,168 +232,123 @@ cdef class Buffers:
         self.layout.pack(self.packed, parameters)
         return self.packed.data
 
-    cdef bp_job job(self):
-        cdef bp_job job
-        memset(&job, 0, sizeof(bp_job))
-        job.values, job.work, job.scratch = self.layout.values, self.work.data, self.scratch.data
-        job.layout, job.n_parameters = self.layout.parameters, len(self.layout.shapes)
-        return job
-
-    cdef void gather(self, const bp_table *X, const bp_table *y, Sequence sequence, const Py_ssize_t *order,
-                     Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-        """Rows of X into value 0 and, with y, their targets."""
-        cdef const bp_kernels *kernels = self.layout.kernels
-        cdef const bp_value *x = &self.layout.values[0]
-        cdef Py_ssize_t i, row
-        kernels.gather(self.at(x.value), x.ld, x.n, X, order, begin, end)
-        if y == NULL:
-            return
-        if not sequence.labels:
-            kernels.gather(self.targets.data, sequence.output.ld, sequence.output.n, y, order, begin, end)
-            return
-        for i in range(begin, end):
-            row = order[i] if order != NULL else i
-            (<int64_t *>self.targets.data)[i - begin] = (<const int64_t *>(y.data + row * y.row_stride))[0]
-
-    cdef void *at(self, Py_ssize_t offset) noexcept nogil:
-        return self.work.data + offset * self.layout.kernels.real_size
-
-    cdef void score(self, Sequence sequence, double *losses, Py_ssize_t rows) noexcept nogil:
-        """The loss of each row of the output, and its delta."""
-        cdef const bp_value *y = sequence.output
-        sequence.loss.run(losses, self.at(y.delta), self.at(y.value), self.targets.data, self.shares, rows, y.n, y.ld,
-                          sequence.loss_hyper)
-
     # -- training --------------------------------------------------------------------------------------
 
-    @cython.boundscheck(False)
-    @cython.wraparound(False)
-    cdef Py_ssize_t train(self, plan, state, workspace, data, order, Py_ssize_t begin, Py_ssize_t batch_size,
-                          coefficients, double seconds) except -1:
-        """Batches of ``order`` from row ``begin`` on; without coefficients the gradient is kept, and no step made."""
-        cdef Table X = Table(data.X), y = Table(data.y if data.y.ndim == 2 else data.y[:, None])
-        cdef const Py_ssize_t[::1] c_order = order
-        cdef const double[::1] weight = data.weight
-        cdef const double[:, ::1] scalars = coefficients
-        cdef bint weighted = data.weight is not None, stepping = coefficients is not None
-        cdef Layout layout = self.layout
-        cdef const bp_kernels *kernels = layout.kernels
-        cdef Sequence sequence = plan.training
-        cdef const bp_update *update = find_update(kernels, plan.update.name) if stepping else NULL
+    cdef bp_run *begin_steps(self, plan, state, data, const double[:, ::1] coefficients, bp_course *at) except NULL:
+        """A run that changes a state, and where it begins."""
+        cdef Arena parameters = state.arenas[0], gradient = state.gradient
+        cdef bp_run *run = self.begin(self.training, data, parameters.data)
+        cdef const bp_kernels *kernels = run.kernels
         cdef double reals[BP_MAX_COEFFICIENTS]
-        cdef bp_job job = self.job()
-        cdef Py_ssize_t n = len(order), n_scalars = scalars.shape[1] - 1 if stepping else 0
-        cdef Py_ssize_t first_step = workspace.steps, step = first_step, batch, batch_end, block_end, i
-        cdef double loss_sum = workspace.loss_sum, weight_sum = workspace.weight_sum
-        cdef double batch_weight = 0, end, work = 0, clock = FLOPS_PER_CLOCK, per_row = plan.flops_per_row
-        cdef bint keeping = not stepping or plan.clips_norms, limiting = plan.limits_norms
-        cdef bint diverged = False, cleans = False, whole
-        cdef unsigned denormals
         cdef int s
-        job.parameters = (<Arena>state.arenas[0]).data
-        job.gradient = (<Arena>state.gradient).data
-        if stepping:
-            check_coefficients(n_scalars)
-            job.n_slots = update.n_slots
-            job.clip.value, job.clip.norm, job.clip.global_norm = plan.clip
-            for s in range(update.n_slots):
-                job.slots[s] = (<Arena>state.arenas[1 + s]).data
-            if scalars.shape[0] < n // batch_size + (n % batch_size != 0):
-                raise ValueError(f"{scalars.shape[0]} rows of coefficients do not reach for the steps of {n} rows")
+        memset(at, 0, sizeof(bp_course))
+        at.batch_size, at.most_rows, at.flops_per_row = plan.batch_size, self.n_rows, plan.flops_per_row
+        run.job.gradient = gradient.data
+        if coefficients is not None:
+            at.update = find_update(kernels, plan.update.name)
+            at.coefficients, at.n_columns = &coefficients[0, 0], coefficients.shape[1]
+            check_coefficients(at.n_columns - 1)
+            at.keeps_gradient, at.limits_norms = plan.clips_norms, plan.limits_norms
+            kernels.convert(reals, at.coefficients + 1, at.n_columns - 1)
+            at.cleans = moves_zeros(at.update, reals)
+            run.job.n_slots = at.update.n_slots
+            run.job.clip.value, run.job.clip.norm, run.job.clip.global_norm = plan.clip
+            for s in range(at.update.n_slots):
+                run.job.slots[s] = (<Arena>state.arenas[1 + s]).data
+        return run
+
+    cdef int epochs(self, plan, state, workspace, data, order, coefficients, double seconds) except -1:
+        """Epochs of ``order``, from where the workspace stands."""
+        cdef bp_course at
+        cdef bp_run *run = self.begin_steps(plan, state, data, coefficients, &at)
+        cdef bp_epochs epochs
+        cdef const Py_ssize_t[::1] among = order.among
+        cdef Py_ssize_t[::1] rows
+        cdef Py_ssize_t first_step = workspace.steps
+        cdef int i
+        if workspace.rows is None or len(workspace.rows) != order.n:
+            workspace.rows = np.empty(order.n, np.intp)
+        rows = workspace.rows
+        memset(&epochs, 0, sizeof(bp_epochs))
+        epochs.seed, epochs.epoch, epochs.shuffles = order.seed, workspace.epoch, order.shuffle
+        epochs.n_epochs, epochs.begun, epochs.began = workspace.left, workspace.begun, workspace.began
+        epochs.order, epochs.among = &rows[0], &among[0] if order.among is not None else NULL
+        epochs.n_arenas, epochs.arena_size = len(state.arenas), state.gradient.size
+        for i in range(epochs.n_arenas):
+            epochs.arenas[i], epochs.copies[i] = (<Arena>state.arenas[i]).data, (<Arena>state.saved[i]).data
+        cdef Arena done = Arena(epochs.n_epochs * sizeof(bp_epoch))
+        epochs.done = <bp_epoch *>done.data
+        at.n_rows, at.begin, at.step = order.n, workspace.begin, first_step
+        at.loss_sum, at.weight_sum = workspace.loss_sum, workspace.weight_sum
+        epochs.first_step = -1
+        with nogil:
+            bp_train_epochs(run, &at, &epochs, self.layout.parameters_size, seconds)
+        if epochs.first_step >= 0:
+            state.saved_steps = state.steps + epochs.first_step - first_step
+        state.steps += at.step - first_step
+        workspace.begun, workspace.began, workspace.begin = bool(epochs.begun), epochs.began, at.begin
+        workspace.epoch, workspace.left, workspace.steps = epochs.epoch, epochs.n_epochs - epochs.n_done, at.step
+        workspace.loss_sum, workspace.weight_sum, workspace.diverged = at.loss_sum, at.weight_sum, bool(at.diverged)
+        for i in range(epochs.n_done):
+            workspace.finished.append((epochs.done[i].loss, epochs.done[i].seconds, epochs.done[i].steps))
+        return 0
+
+    cdef int batches(self, plan, state, workspace, data, rows, Py_ssize_t begin, coefficients, double seconds) except -1:
+        """The batches of ``rows`` from row ``begin`` on; -> the row to go on from."""
+        cdef bp_course at
+        cdef bp_run *run = self.begin_steps(plan, state, data, coefficients, &at)
+        cdef const Py_ssize_t[::1] order = rows
+        cdef Py_ssize_t first_step = workspace.steps
+        cdef unsigned denormals
+        run.order = &order[0]
+        at.n_rows, at.begin, at.step = len(rows), begin, first_step
+        at.loss_sum, at.weight_sum = workspace.loss_sum, workspace.weight_sum
         with nogil:
             denormals = bp_flush_denormals()
-            if stepping and begin < n:
-                kernels.convert(reals, &scalars[step, 1], n_scalars)
-                cleans = moves_zeros(update, reals)
-            end = bp_now() + seconds
-            while begin < n:
-                batch = begin - begin % batch_size
-                batch_end = min(batch + batch_size, n)
-                batch_weight = batch_end - batch
-                if weighted:
-                    batch_weight = 0
-                    for i in range(batch, batch_end):
-                        batch_weight += weight[c_order[i]]
-                block_end = min(begin + self.rows, batch_end)
-                if batch_weight > 0:
-                    whole = begin == batch and block_end == batch_end
-                    if stepping:
-                        kernels.convert(reals, &scalars[step, 1], n_scalars)
-                        job.rate, job.coefficients = scalars[step, 0], reals
-                    job.update = update if whole and not keeping else NULL
-                    job.continues = begin > batch
-                    for i in range(begin, block_end):
-                        self.shares[i - begin] = (weight[c_order[i]] if weighted else 1) / batch_weight
-                    # Phase 1: rows.
-                    self.gather(&X.c, &y.c, sequence, &c_order[0], begin, block_end)
-                    self.rows_phase(&job, sequence, block_end - begin)
-                    for i in range(begin, block_end):
-                        loss_sum += self.losses[i - begin] * (weight[c_order[i]] if weighted else 1)
-                    diverged = not isfinite(loss_sum)
-                    if diverged and stepping:
-                        break
-                    # Phase 2: parameters.
-                    for s in range(sequence.n):
-                        if sequence.c[s].op.gradient != NULL:
-                            sequence.c[s].op.gradient(&job, &sequence.c[s], block_end - begin, 0,
-                                                      layout.values[sequence.c[s].inputs[0]].n)
-                    if block_end == batch_end:
-                        if job.update == NULL:
-                            kernels.add_penalties(&job)
-                            if stepping:
-                                job.update = update
-                                kernels.step_all(&job)
-                        if limiting:
-                            kernels.limit_norms(&job)
-                        if cleans:
-                            for s in range(sequence.n):
-                                if sequence.c[s].op.clean != NULL:
-                                    sequence.c[s].op.clean(&job, &sequence.c[s])
-                        step += 1
-                        weight_sum += batch_weight
-                work += per_row * (block_end - begin)
-                begin = block_end
-                if work > clock:
-                    work = 0
-                    if bp_now() >= end:
-                        break
+            at.end = bp_now() + seconds
+            bp_train(run, &at)
             bp_restore_denormals(denormals)
-        workspace.loss_sum, workspace.weight_sum, workspace.diverged = loss_sum, weight_sum, diverged
-        if stepping:
-            workspace.steps = step
-            state.steps += step - first_step
-        return begin
+        state.steps += at.step - first_step
+        workspace.loss_sum, workspace.weight_sum, workspace.diverged = at.loss_sum, at.weight_sum, bool(at.diverged)
+        workspace.steps = at.step
+        return at.begin
 
-    cdef void rows_phase(self, bp_job *job, Sequence sequence, Py_ssize_t rows) noexcept nogil:
-        """Forward, loss and backward for the rows of a block."""
-        cdef int i
-        for i in range(sequence.n):
-            sequence.c[i].op.forward(job, &sequence.c[i], 0, rows)
-        self.score(sequence, self.losses, rows)
-        for i in range(sequence.n - 1, -1, -1):
-            sequence.c[i].op.backward(job, &sequence.c[i], 0, rows)
+    cdef double gradient(self, plan, state, data) except? -1:
+        """The mean loss over all rows, as one batch; the state then holds its gradient."""
+        cdef bp_course at
+        cdef bp_run *run = self.begin_steps(plan, state, data, None, &at)
+        cdef double seconds = SECONDS_BETWEEN_SIGNALS
+        cdef unsigned denormals
+        at.n_rows = at.batch_size = len(data.X)
+        while at.begin < at.n_rows:
+            PyErr_CheckSignals()
+            with nogil:
+                denormals = bp_flush_denormals()
+                at.end = bp_now() + seconds
+                bp_train(run, &at)
+                bp_restore_denormals(denormals)
+        return at.loss_sum / at.weight_sum
 
     # -- inference -------------------------------------------------------------------------------------
 
-    cdef int infer(self, plan, parameters, Table X, Py_ssize_t n, outputs, y, values) except -1:
-        """Outputs of n rows, and with y the loss of each."""
-        cdef Layout layout = self.layout
-        cdef const bp_kernels *kernels = layout.kernels
-        cdef Sequence sequence = plan.inference, training = plan.training
+    cdef int infer(self, plan, parameters, data, outputs, values) except -1:
+        """Outputs of the rows and, where ``data`` has targets, the loss of each into ``values``."""
+        cdef bint plain = len(data.X) < FEW_ROWS, scoring = data.y is not None
+        cdef bp_run *run = self.begin(self.training if scoring else self.inference, data, NULL)
+        cdef Sequence sequence = self.inference
+        cdef const bp_kernels *kernels = run.kernels
         cdef const bp_value *output = sequence.output
-        cdef Table targets = Table(y if y.ndim == 2 else y[:, None]) if y is not None else None
-        cdef const bp_table *y_table = &targets.c if y is not None else NULL
-        cdef double *losses = <double *>address(values) if y is not None else NULL
-        cdef bint plain = n < FEW_ROWS
+        cdef const bp_instruction *it
+        cdef Py_ssize_t n = len(data.X), size
         cdef char *out = <char *>address(outputs)
-        cdef bp_job job = self.job()
-        cdef Py_ssize_t begin = 0, end, i, real_size = kernels.real_size
-        cdef double seconds = SECONDS_BETWEEN_SIGNALS, stop
+        cdef double *losses = <double *>address(values) if scoring else NULL
+        cdef double seconds = SECONDS_BETWEEN_SIGNALS, end
         cdef unsigned denormals
         cdef const void **arrays = NULL
-        cdef int s
+        cdef int s, i
+        run.weight, run.weight_sum = NULL, 1
         if not plain:
-            job.parameters = self.pack(parameters)
+            run.job.parameters = self.pack(parameters)
         else:
             arrays = <const void **>calloc(2 * sequence.n, sizeof(void *))
             if arrays == NULL:
@@ -348,27 +356,29 @@ cdef class Buffers:
             for s, names in enumerate(sequence.names):
                 for i, name in enumerate(names):
                     arrays[2 * s + i] = address(parameters[name])
+        run.first = 0
         try:
-            while begin < n:
+            while run.first < n:
                 PyErr_CheckSignals()
                 with nogil:
                     denormals = bp_flush_denormals()
-                    stop = bp_now() + seconds
-                    while begin < n and bp_now() < stop:
-                        end = min(begin + self.rows, n)
-                        self.gather(&X.c, y_table, training, NULL, begin, end)
+                    end = bp_now() + seconds
+                    while run.first < n and bp_now() < end:
+                        run.rows = min(self.n_rows, n - run.first)
+                        bp_gather_inputs(run, 0, run.rows)
                         for s in range(sequence.n):
+                            it = &sequence.c[s]
                             if plain and arrays[2 * s] != NULL:
-                                kernels.dense_plain(&job, &sequence.c[s], end - begin, arrays[2 * s], arrays[2 * s + 1])
+                                kernels.dense_plain(&run.job, it, run.rows, arrays[2 * s], arrays[2 * s + 1])
                             else:
-                                sequence.c[s].op.forward(&job, &sequence.c[s], 0, end - begin)
-                        if losses != NULL:
-                            for i in range(end - begin):
-                                self.shares[i] = 1
-                            self.score(training, losses + begin, end - begin)
-                        kernels.scatter(out + begin * output.n * real_size, self.at(output.value), output.ld, output.n,
-                                        end - begin)
-                        begin = end
+                                it.op.forward(&run.job, it, 0, run.rows)
+                        if scoring:
+                            run.losses = losses + run.first
+                            bp_gather_targets(run, 0, run.rows)
+                            bp_score(run, 0, run.rows)
+                        kernels.scatter(out + run.first * output.n * kernels.real_size,
+                                        bp_row_of(run, output.value, output, 0), output.ld, output.n, run.rows)
+                        run.first += run.rows
                     bp_restore_denormals(denormals)
         finally:
             free(arrays)
@@ -376,31 +386,23 @@ cdef class Buffers:
 
     # -- the gradient with respect to the data ---------------------------------------------------------
 
-    @cython.boundscheck(False)
-    @cython.wraparound(False)
     cdef int differentiate(self, Sequence sequence, parameters, data, gradient) except -1:
         """dE/d(input) of all rows into ``gradient`` (n, n_in), E their weighted mean loss."""
-        cdef Table X = Table(data.X), y = Table(data.y if data.y.ndim == 2 else data.y[:, None])
-        cdef const bp_kernels *kernels = self.layout.kernels
-        cdef const bp_value *x = &self.layout.values[0]
-        cdef const double[::1] weight = data.weight
-        cdef bint weighted = data.weight is not None
-        cdef Py_ssize_t n = len(data.X), begin = 0, end, i
-        cdef double weight_sum = data.weight.sum() if weighted else n
+        cdef bp_run *run = self.begin(sequence, data, self.pack(parameters))
+        cdef const bp_value *x = run.job.values
+        cdef Py_ssize_t n = len(data.X)
         cdef char *out = <char *>address(gradient)
-        cdef bp_job job = self.job()
         cdef unsigned denormals
-        job.parameters = self.pack(parameters)
-        while begin < n:
+        run.weight_sum = data.weight.sum() if data.weight is not None else n
+        run.first = 0
+        while run.first < n:
             PyErr_CheckSignals()
             with nogil:
                 denormals = bp_flush_denormals()
-                end = min(begin + self.rows, n)
-                for i in range(begin, end):
-                    self.shares[i - begin] = (weight[i] if weighted else 1) / weight_sum
-                self.gather(&X.c, &y.c, sequence, NULL, begin, end)
-                self.rows_phase(&job, sequence, end - begin)
-                kernels.scatter(out + begin * x.n * kernels.real_size, self.at(x.delta), x.ld, x.n, end - begin)
-                begin = end
+                run.rows = min(self.n_rows, n - run.first)
+                bp_do_rows(run, &run.job, 0, run.rows)
+                run.kernels.scatter(out + run.first * x.n * run.kernels.real_size, bp_row_of(run, x.delta, x, 0), x.ld,
+                                    x.n, run.rows)
+                run.first += run.rows
                 bp_restore_denormals(denormals)
         return 0

@@ -173,12 +173,12 @@ class Plan(base.Plan):
         # One assignment, so that an interrupt leaves the state before the step or after it.
         state.arrays, state.steps = updated, state.steps + 1
 
-    def run(self, state, workspace, data, order, begin, coefficients, seconds):
+    def run_batches(self, state, workspace, data, rows, begin, coefficients, seconds):
         end = time.monotonic() + seconds
-        while begin < len(order) and not workspace.diverged:
-            rows = order[begin : begin + self.batch_size]
-            batch = data.take(rows)
-            weight = float(len(rows)) if batch.weight is None else batch.weight.sum()
+        while begin < len(rows) and not workspace.diverged:
+            batch = data.take(rows[begin : begin + self.batch_size])
+            n = len(batch.X)
+            weight = float(n) if batch.weight is None else batch.weight.sum()
             if weight > 0:
                 loss = self.gradient(state, workspace, batch)
                 workspace.diverged = not np.isfinite(loss)
@@ -188,7 +188,7 @@ class Plan(base.Plan):
                 workspace.steps += 1
                 workspace.loss_sum += loss * weight
                 workspace.weight_sum += weight
-            begin += len(rows)
+            begin += n
             if time.monotonic() >= end:
                 break
         return begin

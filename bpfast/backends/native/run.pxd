@@ -1,0 +1,70 @@
+"""run.h and team.h for Cython."""
+
+from libc.stdint cimport uint64_t
+
+from .plan cimport *
+
+cdef extern from "team.h" nogil:
+    ctypedef struct bp_team:
+        int n_threads
+
+    bp_team *bp_new_team(int)
+    void bp_end_team(bp_team *)
+
+cdef extern from "run.h" nogil:
+    ctypedef struct bp_run:
+        const bp_kernels *kernels
+        bp_team *team
+        bp_job job
+        Py_ssize_t scratch_size
+        const bp_instruction *instructions
+        int n_instructions, labels
+        const bp_value *output
+        const bp_loss *loss
+        const double *hyper
+        bp_table X, y
+        const Py_ssize_t *order
+        const double *weight
+        double weight_sum
+        void *targets
+        double *losses
+        double *shares
+        Py_ssize_t first, rows
+        int row_blocks, parameter_blocks
+
+    ctypedef struct bp_course:
+        Py_ssize_t n_rows, batch_size, most_rows
+        const double *coefficients
+        Py_ssize_t n_columns
+        const bp_update *update
+        int keeps_gradient, limits_norms, cleans
+        double flops_per_row, end
+        Py_ssize_t begin, step
+        double loss_sum, weight_sum
+        int diverged
+
+    ctypedef struct bp_epoch "struct bp_epoch":
+        double loss, seconds
+        Py_ssize_t steps
+
+    ctypedef struct bp_epochs:
+        uint64_t seed, epoch
+        int n_epochs, n_done, shuffles, begun
+        Py_ssize_t *order
+        const Py_ssize_t *among
+        char **arenas
+        char **copies
+        int n_arenas
+        Py_ssize_t arena_size
+        double began
+        Py_ssize_t first_step
+        bp_epoch *done
+
+    void bp_gather_inputs(const bp_run *, Py_ssize_t, Py_ssize_t)
+    void bp_gather_targets(const bp_run *, Py_ssize_t, Py_ssize_t)
+    void bp_score(const bp_run *, Py_ssize_t, Py_ssize_t)
+    void bp_do_rows(const bp_run *, const bp_job *, Py_ssize_t, Py_ssize_t)
+    void *bp_row_of(const bp_run *, Py_ssize_t, const bp_value *, Py_ssize_t)
+    void bp_cut_parameters(bp_run *, int)
+    void bp_train(bp_run *, bp_course *)
+    void bp_train_epochs(bp_run *, bp_course *, bp_epochs *, Py_ssize_t, double)
