@@ -222,7 +222,7 @@ cdef class Buffers:
         run.job.parameters, run.job.update, run.job.continues = parameters, NULL, False
         run.row_blocks = run.parameter_blocks = 1
         if run.team != NULL and self.process == os.getpid():
-            bp_cut_parameters(run, 2 * run.team.n_threads)
+            bp_cut_parameters(run, min(2 * run.team.n_threads, BP_MAX_BLOCKS))
         return run
 
     cdef void *pack(self, parameters) except NULL:

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BP_MAX_SLOTS = 3, BP_MAX_COEFFICIENTS = 7, BP_MAX_HYPER = 2, BP_LANES = 16, BP_MAX_THREADS = 256 };
+enum { BP_MAX_SLOTS = 3, BP_MAX_COEFFICIENTS = 7, BP_MAX_HYPER = 2, BP_LANES = 16, BP_MAX_THREADS = 32 };
 
 /* A value of the program: rows of n numbers in the workspace, ld apart; columns n.. are padding. */
 typedef struct {

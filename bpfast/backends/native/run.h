@@ -34,7 +34,7 @@ typedef struct {
     double coefficients[BP_MAX_COEFFICIENTS]; /* of the step, as reals */
     ptrdiff_t first, rows;
     int row_blocks, parameter_blocks;     /* that the team shares */
-    bp_cut cuts[2 * BP_MAX_THREADS + 1];
+    bp_cut cuts[BP_MAX_BLOCKS + 1];
 } bp_run;
 
 static inline void *bp_row_of(const bp_run *run, ptrdiff_t offset, const bp_value *value, ptrdiff_t row) {
@@ -97,7 +97,8 @@ static void bp_rows_block(void *task, int block, int thread) {
 
 static void bp_rows_phase(bp_run *run) {
     const ptrdiff_t most = run->rows / BP_FEWEST_ROWS;
-    run->row_blocks = (int)(run->parameter_blocks < most ? run->parameter_blocks : most);
+    const int wanted = run->parameter_blocks > 1 ? run->team->n_threads : 1;
+    run->row_blocks = (int)(wanted < most ? wanted : most);
     if (run->row_blocks > 1) bp_share(run->team, bp_rows_block, run, run->row_blocks);
     else bp_do_rows(run, &run->job, 0, run->rows);
 }

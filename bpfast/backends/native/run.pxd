@@ -5,6 +5,8 @@ from libc.stdint cimport uint64_t
 from .plan cimport *
 
 cdef extern from "team.h" nogil:
+    enum: BP_MAX_BLOCKS
+
     ctypedef struct bp_team:
         int n_threads
 

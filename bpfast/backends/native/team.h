@@ -1,6 +1,7 @@
 /* A team of threads for one fit.  The work of a phase is cut into blocks, which the caller and the others claim
- * one by one until none is left.  The caller waits for what has been claimed and for nobody else: a thread that gets
- * no processor delays nothing.  Who waits spins for a while, then sleeps. */
+ * one by one until none is left: first each its own, whose data its cache may hold, then those of others.  The caller
+ * waits for what has been claimed and for nobody else: a thread that gets no processor delays nothing.  Who waits
+ * spins for a while, then sleeps. */
 #pragma once
 #include <pthread.h>
 #include <signal.h>
@@ -12,17 +13,18 @@
 
 typedef void bp_work(void *task, int block, int thread);
 
-enum { BP_MAX_BLOCKS = 0xffff };
+enum { BP_MAX_BLOCKS = 32 };
 #define BP_SPIN_SECONDS 10e-6
 
 typedef struct {
-    /* The phase << 32 | its blocks << 16 | the first that nobody has claimed: one word, so that a late thread can
-     * claim no block of a phase other than the one that it has read. */
-    _Alignas(64) _Atomic uint64_t ticket;
-    _Alignas(64) _Atomic int done;   /* blocks of this phase */
+    /* The phase << 32 | a bit for each block that nobody has claimed: one word, so that a late thread can claim no
+     * block of a phase other than the one that it has read. */
+    _Alignas(64) _Atomic uint64_t unclaimed;
+    _Alignas(64) atomic_int done;    /* blocks of this phase */
     atomic_int caller_sleeps, sleepers, quits;
     bp_work *work;
     void *task;
+    atomic_int n_blocks;
     pthread_mutex_t mutex;
     pthread_cond_t phase_began, phase_done;
     int n_threads, n_members;        /* members: those of the threads that had to be begun */
@@ -33,9 +35,8 @@ typedef struct {
     } members[];
 } bp_team;
 
-static inline uint32_t bp_phase(uint64_t ticket) { return (uint32_t)(ticket >> 32); }
-static inline int bp_blocks(uint64_t ticket) { return (int)(ticket >> 16 & 0xffff); }
-static inline int bp_next(uint64_t ticket) { return (int)(ticket & 0xffff); }
+static inline uint32_t bp_phase(uint64_t unclaimed) { return (uint32_t)(unclaimed >> 32); }
+static inline uint32_t bp_blocks_up_to(int n) { return (uint32_t)((UINT64_C(1) << n) - 1); }
 
 static inline void bp_pause(void) {
 #if defined __x86_64__
@@ -45,16 +46,20 @@ static inline void bp_pause(void) {
 
 /* Claims blocks of a phase and does them until none is left. */
 static void bp_take_blocks(bp_team *team, uint32_t phase, int thread) {
-    uint64_t ticket = atomic_load(&team->ticket);
-    while (bp_phase(ticket) == phase && bp_next(ticket) < bp_blocks(ticket)) {
-        if (!atomic_compare_exchange_weak(&team->ticket, &ticket, ticket + 1)) continue;
-        team->work(team->task, bp_next(ticket), thread);
-        if (atomic_fetch_add(&team->done, 1) + 1 == bp_blocks(ticket) && atomic_load(&team->caller_sleeps)) {
+    uint64_t unclaimed = atomic_load(&team->unclaimed);
+    while (bp_phase(unclaimed) == phase && (uint32_t)unclaimed) {
+        const int n_blocks = team->n_blocks;
+        const uint32_t open = (uint32_t)unclaimed, own = open & (bp_blocks_up_to(n_blocks * (thread + 1) / team->n_threads) -
+                                                                bp_blocks_up_to(n_blocks * thread / team->n_threads));
+        const int block = own ? __builtin_ctz(own) : 31 - __builtin_clz(open);
+        if (!atomic_compare_exchange_weak(&team->unclaimed, &unclaimed, unclaimed & ~(UINT64_C(1) << block))) continue;
+        team->work(team->task, block, thread);
+        if (atomic_fetch_add(&team->done, 1) + 1 == n_blocks && atomic_load(&team->caller_sleeps)) {
             pthread_mutex_lock(&team->mutex);
             pthread_cond_signal(&team->phase_done);
             pthread_mutex_unlock(&team->mutex);
         }
-        ticket = atomic_load(&team->ticket);
+        unclaimed = atomic_load(&team->unclaimed);
     }
 }
 
@@ -65,15 +70,15 @@ static void *bp_member_runs(void *argument) {
     uint32_t seen = 0;
     while (!atomic_load(&team->quits)) {
         double end = bp_now() + BP_SPIN_SECONDS;
-        while (bp_phase(atomic_load(&team->ticket)) == seen && bp_now() < end) bp_pause();
+        while (bp_phase(atomic_load(&team->unclaimed)) == seen && bp_now() < end) bp_pause();
         pthread_mutex_lock(&team->mutex);
-        while (bp_phase(atomic_load(&team->ticket)) == seen) {
+        while (bp_phase(atomic_load(&team->unclaimed)) == seen) {
             atomic_fetch_add(&team->sleepers, 1);
-            if (bp_phase(atomic_load(&team->ticket)) != seen) break; /* it began before it could know of this sleeper */
+            if (bp_phase(atomic_load(&team->unclaimed)) != seen) break; /* it began before it could know of this sleeper */
             pthread_cond_wait(&team->phase_began, &team->mutex);
         }
         pthread_mutex_unlock(&team->mutex);
-        seen = bp_phase(atomic_load(&team->ticket));
+        seen = bp_phase(atomic_load(&team->unclaimed));
         bp_take_blocks(team, seen, self->number);
     }
     bp_restore_denormals(denormals);
@@ -82,8 +87,8 @@ static void *bp_member_runs(void *argument) {
 
 /* Lets the others know of a phase; those that sleep are woken once. */
 static void bp_begin_phase(bp_team *team, int n_blocks) {
-    uint64_t phase = bp_phase(atomic_load(&team->ticket)) + 1u;
-    atomic_store(&team->ticket, phase << 32 | (uint64_t)n_blocks << 16);
+    uint64_t phase = bp_phase(atomic_load(&team->unclaimed)) + 1u;
+    atomic_store(&team->unclaimed, phase << 32 | bp_blocks_up_to(n_blocks));
     if (atomic_load(&team->sleepers)) {
         pthread_mutex_lock(&team->mutex);
         atomic_store(&team->sleepers, 0);
@@ -94,10 +99,10 @@ static void bp_begin_phase(bp_team *team, int n_blocks) {
 
 /* work(task, block, thread) for every block; returns when all are done. */
 static void bp_share(bp_team *team, bp_work *work, void *task, int n_blocks) {
-    team->work = work, team->task = task;
+    team->work = work, team->task = task, team->n_blocks = n_blocks;
     atomic_store(&team->done, 0);
     bp_begin_phase(team, n_blocks);
-    bp_take_blocks(team, bp_phase(atomic_load(&team->ticket)), 0);
+    bp_take_blocks(team, bp_phase(atomic_load(&team->unclaimed)), 0);
     double end = bp_now() + BP_SPIN_SECONDS;
     while (atomic_load(&team->done) < n_blocks && bp_now() < end) bp_pause();
     if (atomic_load(&team->done) == n_blocks) return;
@@ -108,13 +113,14 @@ static void bp_share(bp_team *team, bp_work *work, void *task, int n_blocks) {
     pthread_mutex_unlock(&team->mutex);
 }
 
-/* n_threads with the caller; fewer where the system gives no more.  NULL: no memory. */
+/* n_threads with the caller; fewer, whose blocks others take, where the system gives no more.  NULL: no memory. */
 static bp_team *bp_new_team(int n_threads) {
     size_t size = sizeof(bp_team) + (size_t)n_threads * sizeof(struct bp_member);
     bp_team *team = aligned_alloc(64, (size + 63) / 64 * 64);
     sigset_t all, before;
     if (!team) return 0;
     memset(team, 0, size);
+    team->n_threads = n_threads;
     pthread_mutex_init(&team->mutex, 0);
     pthread_cond_init(&team->phase_began, 0);
     pthread_cond_init(&team->phase_done, 0);
@@ -127,7 +133,6 @@ static bp_team *bp_new_team(int n_threads) {
         team->n_members++;
     }
     pthread_sigmask(SIG_SETMASK, &before, 0);
-    team->n_threads = team->n_members + 1;
     return team;
 }
 
