@@ -7,6 +7,7 @@ learns otherwise than bpfast, the table says why.
 """
 
 import argparse
+import math
 import pickle
 import platform
 import statistics
@@ -17,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from ..benchmarks import common, conditions
 from ..benchmarks.workloads import ROWS, WORKLOADS
-from . import PEERS, worker
+from . import PEERS
 from .racer import Racer
 
 SECONDS = 0.1  # of a turn, or an epoch if that is longer
@@ -49,25 +50,25 @@ def main():
 
 def tabulate_steps(peers, threads, names, rounds, folder):
     head("workload", "threads", *peers)
-    peak = float("nan")
+    peaks = []
     with ExitStack() as stack:
         racers = [Racer(peer, k, stack) for k in threads for peer in peers]
         for name in names:
-            peak = max(race(racers, name, rounds, folder), peak)
+            peaks.append(race(racers, name, rounds, folder))
             for k in threads:
                 own, *others = (racer for racer in racers if racer.threads == k)
                 row(name, k, *(step_cell(racer, own, WORKLOADS[name].steps) for racer in (own, *others)))
-    print(STEP_NOTES.format(rounds, peak / 1e9))
+    print(STEP_NOTES.format(rounds, max(peaks) / 1e9))
 
 
 def race(racers, name, rounds, folder):
-    """Let all train in turns; -> the peak of a core in FLOP/s, measured in every round like them, the best."""
+    """Let all train in turns; -> the peak of a core in FLOP/s, the best of all rounds, NaN without native code."""
     task, expected = save(name, folder), expected_losses(WORKLOADS[name])
     with ThreadPoolExecutor(n_cores()) as pool:  # compilers side by side
         list(pool.map(lambda racer: racer.prepare(task, expected), racers))
     for racer in racers:
         racer.warm_up(SECONDS)
-    peak = 0
+    peak = -math.inf if common.native else math.nan
     for _ in range(rounds):
         for racer in racers:
             racer.turn()
@@ -85,10 +86,10 @@ def save(name, folder):
 
 
 def expected_losses(workload):
-    """Of bpfast, over all rows: before, and after the epochs in which a peer warms up."""
+    """Of bpfast, over all rows: before, and after an epoch."""
     trainer, (X, y) = workload.trainer("auto", "float32"), workload.data("float32")
     before = trainer.evaluate(X, y)["loss"]
-    trainer.fit(X, y, epochs=worker.EPOCHS, verbose=False)
+    trainer.fit(X, y, epochs=1, verbose=False)
     return before, trainer.evaluate(X, y)["loss"]
 
 
