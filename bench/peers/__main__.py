@@ -32,8 +32,8 @@ rows on the clock, the others are given the order. Compilation counts in the col
 FMA peak of a core in float32: {{:.0f}} GFLOP/s"""
 FIRST_FIT_NOTES = f"""
 Cold start: from the first line of a fresh process, before NumPy is loaded, to the end of a first epoch of {SMALL},
-the least of {{}}. Memory: the peak of such a process with {MEDIUM}. Threads: {{}}. numpy loads bpfast, too, for its
-first weights."""
+the least of {{}}. Memory: the peak of such a process with {MEDIUM}, its rows included. Threads: {{}}. numpy
+loads bpfast, too, for its first weights."""
 
 
 def main():
@@ -81,7 +81,8 @@ def save(name, folder):
     """Write a task; -> its path."""
     workload, path = WORKLOADS[name], folder / name
     layers = [*zip(*workload.views(workload.network("float32").to_vector()))]
-    path.write_bytes(pickle.dumps((workload, *workload.data("float32"), layers)))
+    with path.open("wb") as file:
+        pickle.dump((workload, *workload.data("float32"), layers), file, protocol=5)  # which is read without a copy
     return path
 
 

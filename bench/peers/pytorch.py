@@ -72,13 +72,14 @@ class Compiled(Torch):
     """Gather, forward, backward and Adam in one graph, with no autograd at run time: faster than a compiled module."""
 
     def __init__(self, workload, X, y, layers, threads):
+        torch.compiler.reset()  # of what the workload before has left
         super().__init__(workload, X, y, layers, threads)
         self.parameters = [part.clone(memory_format=torch.contiguous_format) for part in self.initial]
         self.m, self.v = ([torch.zeros_like(part) for part in self.parameters] for _ in range(2))
         self.steps = torch.zeros(())
         gradient = torch.func.grad_and_value(lambda parameters, x, t: self.loss(self.outputs(parameters, x), t))
 
-        @torch.compile(fullgraph=True)
+        @torch.compile(fullgraph=True, dynamic=False)
         def step(parameters, first, second, steps, X, y, rows):
             gradients, loss = gradient(parameters, X[rows], y[rows])
             steps.add_(1)

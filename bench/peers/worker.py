@@ -45,8 +45,9 @@ def make(name, task, threads):
     """Take up a task; -> the workload, X, y."""
     global _peer, _rows
     _peer = None  # its memory is free before that of the next is taken
-    workload, X, y, layers = pickle.loads(Path(task).read_bytes())
-    _peer, _rows = pkgutil.resolve_name(f"{__package__}.{PEERS[name]}")(workload, X, y, layers, threads), len(X)
+    with task.open("rb") as file:
+        workload, X, y, layers = pickle.load(file)
+    _rows, _peer = len(X), pkgutil.resolve_name(f"{__package__}.{PEERS[name]}")(workload, X, y, layers, threads)
     return workload, X, y
 
 
