@@ -12,12 +12,13 @@ from time import perf_counter, sleep
 
 import numpy as np
 
+from ..benchmarks.workloads import ROWS
 from . import PEERS, process
 
 TOLERANCE = 0.03  # of what an epoch learns: orders differ; half of the rows, or of the rate, differ by 0.05 and more
 PAUSE = 0.05  # seconds, in which the threads of the peer before stop spinning
 
-_peer = _rows = None
+_peer = None
 
 
 class Unavailable(Exception):
@@ -43,18 +44,18 @@ def explained(do):
 
 def make(name, task, threads):
     """Take up a task; -> the workload, X, y."""
-    global _peer, _rows
+    global _peer
     _peer = None  # its memory is free before that of the next is taken
     with task.open("rb") as file:
         workload, X, y, layers = pickle.load(file)
-    _rows, _peer = len(X), pkgutil.resolve_name(f"{__package__}.{PEERS[name]}")(workload, X, y, layers, threads)
+    _peer = pkgutil.resolve_name(f"{__package__}.{PEERS[name]}")(workload, X, y, layers, threads)
     return workload, X, y
 
 
 def train(epochs):
     """-> seconds."""
     rng = np.random.default_rng(0)
-    _peer.ready(np.stack([rng.permutation(_rows) for _ in range(epochs)]).astype(np.int32))
+    _peer.ready(np.stack([rng.permutation(ROWS) for _ in range(epochs)]).astype(np.int32))
     begin = perf_counter()
     _peer.train()
     return perf_counter() - begin
