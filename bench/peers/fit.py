@@ -1,7 +1,5 @@
 """bpfast through ``Trainer.fit``: it shuffles, checks the rows and keeps a history on the clock."""
 
-import inspect
-
 import numpy as np
 
 import bpfast as bp
@@ -11,15 +9,9 @@ class Bpfast:
     version = bp.__version__
 
     def __init__(self, workload, X, y, layers, threads):
-        if "n_threads" in inspect.signature(bp.Trainer).parameters:
-            options = {"n_threads": threads}
-        elif threads == 1:
-            options = {}
-        else:
-            raise NotImplementedError("bpfast trains with one thread")
         self.X, self.y = X, y
         self.initial = [part for layer in layers for part in layer]
-        self.trainer = workload.trainer("auto", "float32", **options)
+        self.trainer = workload.trainer("auto", "float32", n_threads=threads)
         self.parameters = [*self.trainer.network.parameters.values()]
 
     def ready(self, orders):
