@@ -11,6 +11,7 @@ import sys
 
 import benchmarks.common as common  # before NumPy: it sets the conditions
 import numpy as np
+from benchmarks.workloads import WORKLOADS
 
 HEADER = ("workload", "bpfast us", "median", "% of peak", "NumPy us", "median", "ratio", "of medians", "target",
           "tuned us", "ratio")
@@ -22,8 +23,8 @@ def main():
     print("", row(HEADER), row("-" * len(title) for title in HEADER), sep="\n")
     judged = options.backend == "native" and options.dtype == "float32"
     missed, peaks = [], []
-    for name in options.workload or common.WORKLOADS:
-        workload = common.WORKLOADS[name]
+    for name in options.workload or WORKLOADS:
+        workload = WORKLOADS[name]
         rivals = [common.contestant(runner, workload, options.dtype) for runner in (options.backend, "numpy", "tuned")]
         seconds, peak = common.race(*rivals, rounds=options.rounds)
         peaks.append(peak)
@@ -54,7 +55,7 @@ def parser():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--backend", choices=["native", "numba", "reference"], default="native")
     options.add_argument("--dtype", choices=common.DTYPES, default="float32")
-    options.add_argument("--workload", choices=[*common.WORKLOADS], action="append", help="one; give it again for more")
+    options.add_argument("--workload", choices=[*WORKLOADS], action="append", help="one; give it again for more")
     options.add_argument("--rounds", type=int, default=15, help="of 0.1 s for either side, or of an epoch if longer")
     return options
 

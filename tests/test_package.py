@@ -101,7 +101,7 @@ def test_numpy_is_the_only_requirement(wheel):
     needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
     assert [re.match(r"\w+", line)[0] for line in needed] == ["numpy"]
     extras = set(metadata.get_all("Provides-Extra"))
-    assert extras >= {"numba", "sklearn", "plot", "test", "bench", "torch", "all"}
+    assert extras >= {"numba", "sklearn", "plot", "test", "bench", "peers", "torch", "all"}
     pulls_torch = {line for line in metadata.get_all("Requires-Dist") if line.startswith("torch")}
     assert all(re.search(r'extra == ["\']torch["\']', line) for line in pulls_torch)
     assert metadata["Version"] == bp.__version__ and metadata["Requires-Python"] == ">=3.11"

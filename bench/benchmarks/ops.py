@@ -9,7 +9,8 @@ import numpy as np
 from bpfast import backends
 from bpfast.ops import ACTIVATIONS, LOSSES, UPDATES
 
-from .common import DTYPES, SEED, need
+from .common import DTYPES, need
+from .workloads import SEED
 
 SHAPE = (25, 800)
 BACKENDS = ["native", "numpy"]  # numba compiles every row for a second; its steps are timed in step.py

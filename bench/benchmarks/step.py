@@ -5,7 +5,8 @@
 
 import sys
 
-from .common import WORKLOADS, contestant, describe, need, race
+from .common import contestant, describe, need, race
+from .workloads import WORKLOADS
 
 RUNNERS = ["native", "numba", "reference", "numpy"]
 
