@@ -1,6 +1,7 @@
 """A Network: layers made into shapes, named parameters and a program."""
 
 import copy
+import os
 import threading
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -15,6 +16,8 @@ from .ops.regularization import NO_CLIP
 
 NOTHING = MappingProxyType({})
 BUILDING = threading.RLock()  # two threads that bring the first data must not draw weights twice
+if hasattr(os, "register_at_fork"):  # a process forked within a build would wait for its end for ever
+    os.register_at_fork(before=BUILDING.acquire, after_in_parent=BUILDING.release, after_in_child=BUILDING.release)
 
 
 class Network:

@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import resource
+import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -47,6 +48,32 @@ def test_a_fit_goes_on_in_a_fork(backend):
     process.join(LONG)
     trainer.fit(*rows, epochs=2)
     assert found == digest(trainer.network)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork on this system")
+def test_a_fork_while_another_thread_draws_weights():
+    """The child may draw its own."""
+    expected, over = fit_and_digest("numpy"), threading.Event()
+
+    def draw():
+        while not over.is_set():
+            bp.Network([bp.Dense(1000)], input_shape=1000)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(draw)
+        try:
+            for _ in range(5):
+                here, there = multiprocessing.Pipe()
+                process = multiprocessing.get_context("fork").Process(
+                    target=lambda pipe: pipe.send(fit_and_digest("numpy")), args=(there,))
+                process.start()
+                answered = here.poll(LONG)
+                process.kill()
+                process.join()
+                assert answered and here.recv() == expected
+        finally:
+            over.set()
 
 
 def test_threads_share_a_network(backend, rng):

@@ -1,0 +1,60 @@
+"""What is trained."""
+
+import hashlib
+from functools import cache
+from inspect import signature
+from typing import NamedTuple
+
+import numpy as np
+
+import bpfast as bp
+
+TAKES_THREADS = "n_threads" in signature(bp.Trainer).parameters
+
+
+class Work(NamedTuple):
+    """A net of relu layers, then a softmax with cross-entropy, or one linear output with squared error."""
+
+    widths: tuple
+    batch: int | str
+    rows: int
+    optimizer: object = bp.Adam()
+    clip: object = None
+
+    def data(self):
+        """-> X (rows, n_in) of random numbers, y (rows,): labels or such numbers."""
+        return draw(self.rows, self.widths[0], self.widths[-1])
+
+    def trainer(self, n_threads):
+        n_in, *hidden, n_out = self.widths
+        last, loss = (bp.Dense(n_out, "softmax"), "cross_entropy") if n_out > 1 else (bp.Dense(1), "squared_error")
+        net = bp.Network([*(bp.Dense(n, "relu") for n in hidden), last], input_shape=n_in, seed=0)
+        threads = {"n_threads": n_threads} if TAKES_THREADS else {}
+        return bp.Trainer(
+            net, loss=loss, optimizer=self.optimizer, clip=self.clip, batch_size=self.batch, seed=0, **threads)
+
+    def fitted(self, n_threads=1, epochs=2):
+        """-> a Trainer that has trained for some epochs."""
+        trainer = self.trainer(n_threads)
+        trainer.fit(*self.data(), epochs=epochs)
+        return trainer
+
+
+@cache
+def draw(n, n_in, n_out):
+    rng = np.random.default_rng(0)
+    X = rng.random((n, n_in), "float32")
+    return X, rng.integers(0, n_out, n) if n_out > 1 else rng.random(n, "float32")
+
+
+def digest(trainer):
+    """SHA-256 of the weights."""
+    return hashlib.sha256(trainer.network.to_vector()).hexdigest()
+
+
+TINY = Work((13, 50, 1), 32, 2048)
+SMALL = Work((64, 128, 64, 10), 64, 2048)
+MEDIUM = Work((784, 256, 128, 10), 128, 2048)
+LARGE = Work((784, 1024, 1024, 10), 256, 2048)
+HUGE = Work((1024, 4096, 1024, 1), 64, 128)
+FULL = Work((64, 64, 1), "full", 1_000_000)
