@@ -276,7 +276,8 @@ class Trainer:
         """Validation, history, progress and callbacks of an epoch; -> whether one of these ends the fit."""
         if task.validation:
             state.store(self.network.parameters)
-            figures.update((f"val_{name}", value) for name, value in self._evaluate(task.validation).items())
+            found = self._evaluate(task.validation, task.held)
+            figures.update((f"val_{name}", value) for name, value in found.items())
         self.history.append(**figures)
         task.progress.epoch_done(epoch, figures)
         return self._call(task, state, "epoch", figures)
@@ -293,14 +294,16 @@ class Trainer:
         state.load(self.network.parameters)
         return any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)
 
-    def _evaluate(self, rows):
+    def _evaluate(self, rows, order=None):
+        """The figures of all rows, or of those that ``order`` (k,) names."""
         plan = self._get_plan()
         with plan.workspace() as workspace:
-            losses, outputs = plan.losses(self.network.parameters, workspace, rows)
+            losses, outputs = plan.losses(self.network.parameters, workspace, rows, order)
         metrics = check_metrics(self.metrics, self.loss.targets, plan.program.n_out)
+        _, y, weight = rows._replace(X=None).take(slice(None) if order is None else order)
         return {
-            "loss": float(np.average(losses, weights=rows.weight)),
-            **measure(metrics, self.loss, rows.y, outputs, rows.weight),
+            "loss": float(np.average(losses, weights=weight)),
+            **measure(metrics, self.loss, y, outputs, weight),
         }
 
     def _ready(self, X, y, sample_weight):

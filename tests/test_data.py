@@ -257,7 +257,7 @@ REFUSED_X = {
 REFUSED_LABELS = {
     "too large": (lambda y: np.where(np.arange(N) == 4, N_OUT, y), ValueError, "class labels 0 .. 2.*row 4 is 3"),
     "negative": (lambda y: np.where(np.arange(N) == 4, -1, y), ValueError, "class labels 0 .. 2.*row 4 is -1"),
-    "fractions": (lambda y: y + 0.5, ValueError, "class labels 0 .. 2; row 0"),
+    "fractions": (lambda y: y + 0.5, ValueError, "class labels 0 .. 2.*row 0"),
     "NaN": (lambda y: with_entry(y, np.nan, 3), ValueError, r"y\[3\] is nan"),
     "strings": (lambda y: np.array(["cat", "dog", "cow"])[y], ValueError, "y holds str.*unique"),
     "bytes": (lambda y: np.array([b"cat", b"dog", b"cow"])[y], ValueError, "y holds.*unique"),

@@ -21,6 +21,9 @@ import numpy as np
 from .. import base
 from .tables import cpu_level
 
+cdef extern from "dtypes.h" nogil:
+    int64_t bp_label(const bp_table *, Py_ssize_t, Py_ssize_t)
+
 ROWS_PER_BLOCK = 1024  # larger batches run in blocks, so that buffers stay small and a run can stop between them
 FLOPS_PER_BLOCK = 2e9  # about 20 ms of one core
 FLOPS_PER_CLOCK = 2e6  # work between two looks at the clock
@@ -52,12 +55,13 @@ class Plan(base.Plan):
 
     def forward(self, parameters, workspace, X):
         outputs = np.empty((len(X), self.program.n_out), self.dtype)
-        (<Buffers>workspace.buffers).infer(self, parameters, Table(X), len(X), outputs, None, None)
+        (<Buffers>workspace.buffers).infer(self, parameters, Table(X), len(X), outputs, None, None, None)
         return outputs
 
-    def losses(self, parameters, workspace, data):
-        outputs, values = np.empty((len(data.X), self.program.n_out), self.dtype), np.empty(len(data.X))
-        (<Buffers>workspace.buffers).infer(self, parameters, Table(data.X), len(data.X), outputs, data.y, values)
+    def losses(self, parameters, workspace, data, order=None):
+        n = len(data.X if order is None else order)
+        outputs, values = np.empty((n, self.program.n_out), self.dtype), np.empty(n)
+        (<Buffers>workspace.buffers).infer(self, parameters, Table(data.X), n, outputs, data.y, values, order)
         return values, outputs
 
     def gradient(self, state, workspace, data):
@@ -200,7 +204,7 @@ cdef class Buffers:
             return
         for i in range(begin, end):
             row = order[i] if order != NULL else i
-            (<int64_t *>self.targets.data)[i - begin] = (<const int64_t *>(y.data + row * y.row_stride))[0]
+            (<int64_t *>self.targets.data)[i - begin] = bp_label(y, row, sequence.output.n)
 
     cdef void *at(self, Py_ssize_t offset) noexcept nogil:
         return self.work.data + offset * self.layout.kernels.real_size
@@ -322,8 +326,8 @@ cdef class Buffers:
 
     # -- inference -------------------------------------------------------------------------------------
 
-    cdef int infer(self, plan, parameters, Table X, Py_ssize_t n, outputs, y, values) except -1:
-        """Outputs of n rows, and with y the loss of each."""
+    cdef int infer(self, plan, parameters, Table X, Py_ssize_t n, outputs, y, values, order) except -1:
+        """Outputs of n rows, those of ``order`` or all, and with y the loss of each."""
         cdef Layout layout = self.layout
         cdef const bp_kernels *kernels = layout.kernels
         cdef Sequence sequence = plan.inference, training = plan.training
@@ -331,6 +335,7 @@ cdef class Buffers:
         cdef Table targets = Table(y if y.ndim == 2 else y[:, None]) if y is not None else None
         cdef const bp_table *y_table = &targets.c if y is not None else NULL
         cdef double *losses = <double *>address(values) if y is not None else NULL
+        cdef const Py_ssize_t *c_order = <const Py_ssize_t *>address(order) if order is not None else NULL
         cdef bint plain = n < FEW_ROWS
         cdef char *out = <char *>address(outputs)
         cdef bp_job job = self.job()
@@ -356,7 +361,7 @@ cdef class Buffers:
                     stop = bp_now() + seconds
                     while begin < n and bp_now() < stop:
                         end = min(begin + self.rows, n)
-                        self.gather(&X.c, y_table, training, NULL, begin, end)
+                        self.gather(&X.c, y_table, training, c_order, begin, end)
                         for s in range(sequence.n):
                             if plain and arrays[2 * s] != NULL:
                                 kernels.dense_plain(&job, &sequence.c[s], end - begin, arrays[2 * s], arrays[2 * s + 1])
