@@ -10,7 +10,7 @@ from .backends.base import Data
 from .ops import random
 from .ops.table import within
 
-BLOCK = 1 << 18  # elements looked at in one go, so that a check allocates little
+BLOCK = 1 << 16  # elements looked at in one go, so that a check allocates little
 
 
 def check_inputs(X, n_in=None, dtype=np.float64, name="X"):

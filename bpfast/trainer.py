@@ -81,6 +81,8 @@ class Trainer:
         Parameters
         ----------
         X : array (n, n_in)
+            Of any real dtype, byte order and strides, a read-only memory map too: read in place, a batch at a time.
+            Lists, and arrays of objects, become arrays of float64 first.
         y : array
             Class labels (n,) or one-hot rows (n, n_out) for cross_entropy, else numbers (n, n_out) or (n,):
             in [0, 1] for binary_cross_entropy, not negative for poisson, -1 or +1 for hinge.
@@ -104,6 +106,10 @@ class Trainer:
             Ctrl-C leaves the best of those that ended.
         verbose : True, False or "auto"
             A line per epoch, nothing, or one progress line on a terminal.
+
+        Beyond X and y a fit takes memory for the parameters and a batch, and 8 bytes a row for the order of the rows.
+        A few such numbers more a row go to sample_weight and class_weight, one-hot rows (a label each), a share held
+        out, and to rows of validation, which have their outputs besides.
 
         Raises ValueError or TypeError before any work, DivergenceError, and KeyboardInterrupt on Ctrl-C;
         the network then holds the parameters as of the last finite epoch or the last finished batch.
@@ -139,7 +145,7 @@ class Trainer:
         self._stopped = True
 
     def predict(self, X):
-        """Outputs (n, n_out) for the rows of X: probabilities for softmax."""
+        """Outputs (n, n_out) for the rows of X: probabilities for softmax.  X is read in place, as in ``fit``."""
         X = self.network.inputs(X)
         plan = self._get_plan()
         with plan.workspace() as workspace:
@@ -149,7 +155,8 @@ class Trainer:
         """-> {"loss": mean over the rows, and the trainer's metrics: without any given, "accuracy" for classes}.
 
         The class that is predicted is that of the largest output for labels, y > 0.5 for targets 0 and 1, the sign for
-        -1 and 1; where every row has several labels, "accuracy" is the mean over them.
+        -1 and 1; where every row has several labels, "accuracy" is the mean over them.  X and y are read in place, as
+        in ``fit``; the outputs of all rows are in memory together.
         """
         rows = check_rows(self, X, y, sample_weight)
         self.network.build(rows.X.shape[1])

@@ -130,6 +130,20 @@ OF_ALL_ROWS = {
 }
 
 
+@pytest.mark.parametrize("backend", WITHOUT_NUMBA)
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_a_row_takes_eight_bytes(backend, loss, rng):
+    """Of its place in the order, and in the reference four more that this is drawn from."""
+    n = 200_000
+    X, y = rng.normal(size=(n, 1)), rng.integers(N_OUT, size=n)
+    output, y = ("softmax", y) if loss == "cross_entropy" else ("linear", np.eye(N_OUT)[y])
+    net = bp.Network([bp.Dense(N_OUT, output)], seed=1)
+    trainer = bp.Trainer(net, loss=loss, batch_size=1000, backend=backend)
+    trainer.fit(X[:1000], y[:1000], epochs=1)
+    _, peak = traced(lambda: trainer.fit(X, y, epochs=1))
+    assert peak < (8 if backend == "native" else 12) * n + (1 << 20), f"{peak / n:.1f} bytes per row were allocated"
+
+
 IN_ONE_BATCH = ("numpy", "gradient")  # the reference takes all rows together
 
 
