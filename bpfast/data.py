@@ -10,11 +10,11 @@ from .backends.base import Data
 from .ops import random
 from .ops.table import within
 
-BLOCK = 1 << 20  # elements looked at in one go, so that a check allocates little
+BLOCK = 1 << 16  # elements looked at in one go, so that a check allocates little
 
 
 def check_inputs(X, n_in=None, dtype=np.float64, name="X"):
-    """-> X (n, n_in) as a real, finite array of a dtype that every backend reads; copied only to change dtype."""
+    """-> X (n, n_in) as a real, finite array, which is the caller's own unless it held objects."""
     X = check_numbers(X, name)
     if X.ndim != 2:
         hint = "; one row is X.reshape(1, -1), one column X.reshape(-1, 1)" if X.ndim == 1 else ""
@@ -28,8 +28,10 @@ def check_inputs(X, n_in=None, dtype=np.float64, name="X"):
 
 
 def check_data(X, y, sample_weight, loss, program, dtype, name=""):
-    """-> Data, checked against a loss and a network's outputs; ``name`` prefixes the names in errors."""
-    X = check_inputs(X, program.n_in, dtype, f"{name}X")
+    """-> Data of checked inputs, and targets checked against a loss and a network's outputs.
+
+    ``name`` prefixes the names in errors.
+    """
     if loss.labels:
         y = check_labels(y, program.n_out, f"{name}y")
     else:
@@ -73,9 +75,12 @@ def check_targets(y, n_out, dtype=np.float64, name="y", kind="reals"):
         expected = f"(n_samples, {n_out})" + (" or (n_samples,)" if n_out == 1 else "")
         raise ValueError(f"{name} must have shape {expected} for a network with {n_out} outputs, got {y.shape}")
     _check_finite(y, name, dtype)
-    outside = kind.outside(y)
-    if outside.any():
-        row, column = np.argwhere(outside)[0]
+    for begin, block in _blocks(y):
+        outside = kind.outside(block)
+        if not outside.any():
+            continue
+        place = np.argwhere(outside)[0]
+        row, column = begin + place[0], place[1]
         where = f"row {row}, output {column}," if n_out > 1 else f"row {row}"
         mistaken = kind.mistaken and np.isin(y, kind.mistaken).all()
         cure = f"; use {kind.cure_of_mistaken.format(y=name)}" if mistaken else ""
@@ -84,31 +89,31 @@ def check_targets(y, n_out, dtype=np.float64, name="y", kind="reals"):
 
 
 def check_labels(y, n_out, name="y"):
-    """-> (n,) int64 labels 0 <= y < n_out, from labels (n,) or one-hot rows (n, n_out)."""
+    """-> (n,) whole numbers 0 <= y < n_out of any real dtype, from such labels, or from one-hot rows (n, n_out)."""
     y = _array(y, name)
     _refuse_strings(y, name, f"class labels must be integers 0 .. {n_out - 1}", UNIQUE)
     y = check_numbers(y, name)
     if y.ndim == 2 and y.shape[1] == n_out and n_out > 1:
-        if not (((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()):
-            raise ValueError(f"{name} has shape {y.shape}, so its rows must be one-hot: one 1 and otherwise 0")
-        return y.argmax(axis=1).astype(np.int64)
+        labels = np.empty(len(y), np.int64)
+        for begin, block in _blocks(y):
+            if not (((block == 0) | (block == 1)).all() and (block.sum(axis=1) == 1).all()):
+                raise ValueError(f"{name} has shape {y.shape}, so its rows must be one-hot: one 1 and otherwise 0")
+            labels[begin : begin + len(block)] = block.argmax(axis=1)
+        return labels
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
         raise ValueError(f"{name} must be labels (n_samples,) or one-hot (n_samples, {n_out}), got shape {y.shape}")
-    if y.dtype.kind == "f":
-        _check_finite(y, name)
-        if (y != np.floor(y)).any():
-            row = int(np.argmax(y != np.floor(y)))
-            raise ValueError(f"{name} must hold class labels 0 .. {n_out - 1}; row {row} is {y[row].item()!r}")
-    outside = (y < 0) | (y >= n_out)
-    if outside.any():
-        row = int(np.argmax(outside))
-        raise ValueError(
-            f"{name} must hold class labels 0 .. {n_out - 1} for a network with {n_out} outputs; "
-            f"row {row} is {y[row].item()!r}"
-        )
-    return y.astype(np.int64)
+    _check_finite(y, name)
+    for begin, block in _blocks(y):
+        wrong = (block < 0) | (block >= n_out) | (block != np.floor(block))
+        if wrong.any():
+            row = begin + int(np.argmax(wrong))
+            raise ValueError(
+                f"{name} must hold class labels 0 .. {n_out - 1} for a network with {n_out} outputs; "
+                f"row {row} is {y[row].item()!r}"
+            )
+    return y
 
 
 def check_weight(weight, n, name="sample_weight"):
@@ -141,10 +146,12 @@ def class_labels(y, targets):
     Classes are labels, and of one output 0 and 1, or -1 and 1.
     """
     if targets == "labels":
-        return y
-    if targets in ("unit", "signs") and y.shape[1] == 1 and ((y == 0) | (np.abs(y) == 1)).all():
-        return (y[:, 0] > 0).astype(np.int64)
-    return None
+        return y.astype(np.int64)
+    if targets not in ("unit", "signs") or y.shape[1] > 1:
+        return None
+    if not all(((block == 0) | (np.abs(block) == 1)).all() for _, block in _blocks(y)):
+        return None
+    return (y[:, 0] > 0).astype(np.int64)
 
 
 def weigh_classes(rows, class_weight, labels, n_classes, training=None):
@@ -283,7 +290,7 @@ def _array(values, name):
 
 
 def check_numbers(values, name):
-    """-> a native real array, or an error that says what it is instead."""
+    """-> a real array, or an error that says what it is instead; lists and objects are converted whole."""
     array = _array(values, name)
     kind = array.dtype.kind
     if kind == "c":
@@ -297,11 +304,14 @@ def check_numbers(values, name):
             raise TypeError(f"{name} holds objects that are not numbers: {error}") from None
     elif kind not in "biuf":
         raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
-    if kind == "f" and array.dtype.itemsize not in (4, 8):
-        array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
-    elif not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
     return array
+
+
+def _blocks(array):
+    """Yield (number of the first row, some rows) of an array: what is made of these takes little memory."""
+    rows = max(1, BLOCK // max(1, array[:1].size))
+    for begin in range(0, len(array), rows):
+        yield begin, array[begin : begin + rows]
 
 
 def _refuse_strings(array, name, expected, cure):
@@ -314,11 +324,9 @@ def _refuse_strings(array, name, expected, cure):
 
 def _check_finite(array, name, dtype=np.float64):
     """Refuse NaN, infinity, and what is too large for the dtype, with the first place where it stands."""
-    if array.dtype.kind != "f" or array.size == 0:
+    if array.dtype.kind != "f":
         return
-    rows = max(1, BLOCK // max(1, array[0].size))
-    for begin in range(0, len(array), rows):
-        block = array[begin : begin + rows]
+    for begin, block in _blocks(array):
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(block.sum(dtype=dtype)):  # quick: a sum is finite only where every term is
                 continue
@@ -329,5 +337,6 @@ def _check_finite(array, name, dtype=np.float64):
             place[0] += begin
             where = f"{name}[{', '.join(map(str, place))}] is {value}"
             if np.isfinite(value):
-                raise ValueError(f"{where}, too large for {np.dtype(dtype)}; scale it, or use dtype='float64'")
+                wider = "" if dtype == np.float64 else ", or use dtype='float64'"
+                raise ValueError(f"{where}, too large for {np.dtype(dtype)}; scale it{wider}")
             raise ValueError(f"{name} must be finite, but {where}; remove or impute such entries")

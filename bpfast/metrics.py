@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .backends.base import native_dtype
+
 # -- of classes ----------------------------------------------------------------------------------------
 
 
@@ -168,7 +170,7 @@ def classes(loss, y_true, outputs):
     """-> (true, predicted) classes, of shape (n,), or (n, k) for k > 1 outputs that are labels of their own."""
     broken = np.isnan(outputs)
     if loss.labels:
-        return y_true, np.where(broken.any(axis=1), -1, outputs.argmax(axis=1))
+        return y_true.astype(np.int64), np.where(broken.any(axis=1), -1, outputs.argmax(axis=1))
     boundary = {"unit": 0.5, "signs": 0.0}[loss.targets]
     of_outputs = 0.0 if loss.fuses else boundary  # sigmoid(0) = 1/2
     both = (y_true > boundary).astype(np.int64), np.where(broken, -1, outputs > of_outputs)
@@ -184,7 +186,7 @@ def measure(metrics, loss, y_true, outputs, sample_weight):
         elif function in OF_NUMBERS.values():
             pair = y_true.astype(np.float64), outputs.astype(np.float64)
         else:
-            pair = y_true.copy(), outputs
+            pair = y_true.astype(np.int64 if loss.labels else native_dtype(y_true.dtype), order="C"), outputs
         figure = function(*pair, sample_weight=sample_weight) if weighted else function(*pair)
         if not isinstance(figure, Real):
             raise TypeError(f"metric {name!r} must give one real number, got {figure!r}")

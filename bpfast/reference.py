@@ -20,6 +20,7 @@ class Reference:
     """
 
     def __init__(self, network, loss, X, y, sample_weight, restraints):
+        X = data.check_inputs(X, network.n_in, network.dtype)
         rows = data.check_data(X, y, sample_weight, loss, network.program, network.dtype)
         self._start = {name: array.astype(np.float64) for name, array in network.parameters.items()}
         self._start["X"] = rows.X.astype(network.dtype).astype(np.float64)

@@ -40,7 +40,7 @@ def fit_often(trainer, task, restarts):
             if error:
                 diverged = error
                 continue
-            loss = np.nan_to_num(trainer._evaluate(task.validation or task.rows)["loss"], nan=np.inf)
+            loss = np.nan_to_num(trainer._evaluate(task.validation or task.rows, task.held)["loss"], nan=np.inf)
             if best is None or loss < best.loss:
                 seed, vector = trainer.network.seed, trainer.network.to_vector()
                 best = Attempt(loss, seed, vector, trainer._remembered(), trainer.history, trainer._epoch,

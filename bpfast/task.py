@@ -21,6 +21,7 @@ class Task(NamedTuple):
     rows: Data
     training: np.ndarray | None  # which of the rows are learned from; None: all
     validation: Data | None
+    held: np.ndarray | None  # which rows of the validation are evaluated; None: all
     epochs: int
     shuffle: bool
     callbacks: list
@@ -64,15 +65,16 @@ def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight
     epochs = data.check_integer(epochs, "epochs")
     shuffle = data.check_flag(shuffle, "shuffle")
     rows = check_rows(trainer, X, y, sample_weight)
-    labels = data.class_labels(rows.y, trainer.loss.targets)
+    share = isinstance(validation, Real)
+    labels = data.class_labels(rows.y, trainer.loss.targets) if share or class_weight is not None else None
     n_out = trainer.network.program_for(rows.X.shape[1]).n_out
-    training, names = None, ["loss", "seconds"]
-    if isinstance(validation, Real):
+    training, held, names = None, None, ["loss", "seconds"]
+    if share:
         training, held = data.hold_out(len(rows.X), validation, trainer.seed, labels)
-        validation = rows.take(held)
+        validation = rows
         if rows.weight is not None:
             data.check_weight(rows.weight[training], len(training), "sample_weight of the rows to learn from")
-            data.check_weight(validation.weight, len(held), "sample_weight of the rows held out")
+            data.check_weight(rows.weight[held], len(held), "sample_weight of the rows held out")
     elif validation is not None:
         validation = _check_validation(trainer, validation, rows.X.shape[1])
     if validation is not None:
@@ -83,7 +85,7 @@ def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight
     _check_optimizer(trainer, names, len(rows.X if training is None else training))
     callbacks = prepare_callbacks(callbacks, names)
     progress = Progress(verbose, epochs, len(rows.X if training is None else training))
-    return Task(rows, training, validation, epochs, shuffle, callbacks, progress)
+    return Task(rows, training, validation, held, epochs, shuffle, callbacks, progress)
 
 
 def _check_validation(trainer, validation, n_in):

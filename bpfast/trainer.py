@@ -85,6 +85,8 @@ class Trainer:
         Parameters
         ----------
         X : array (n, n_in)
+            Of any real dtype, byte order and strides, a read-only memory map too: read in place, a batch at a time.
+            Lists, and arrays of objects, become arrays of float64 first.
         y : array
             Class labels (n,) or one-hot rows (n, n_out) for cross_entropy, else numbers (n, n_out) or (n,):
             in [0, 1] for binary_cross_entropy, not negative for poisson, -1 or +1 for hinge.
@@ -108,6 +110,10 @@ class Trainer:
             Ctrl-C leaves the best of those that ended.
         verbose : True, False or "auto"
             A line per epoch, nothing, or one progress line on a terminal.
+
+        Beyond X and y a fit takes memory for the parameters and a batch, and 8 bytes a row for the order of the rows.
+        A few such numbers more a row go to sample_weight and class_weight, one-hot rows (a label each), a share held
+        out, and to rows of validation, which have their outputs besides.
 
         Raises ValueError or TypeError before any work, DivergenceError, and KeyboardInterrupt on Ctrl-C;
         the network then holds the parameters as of the last finite epoch or the last finished batch.
@@ -143,7 +149,7 @@ class Trainer:
         self._stopped = True
 
     def predict(self, X):
-        """Outputs (n, n_out) for the rows of X: probabilities for softmax."""
+        """Outputs (n, n_out) for the rows of X: probabilities for softmax.  X is read in place, as in ``fit``."""
         X = self.network.inputs(X)
         plan = self._get_plan()
         with plan.workspace() as workspace:
@@ -153,7 +159,8 @@ class Trainer:
         """-> {"loss": mean over the rows, and the trainer's metrics: without any given, "accuracy" for classes}.
 
         The class that is predicted is that of the largest output for labels, y > 0.5 for targets 0 and 1, the sign for
-        -1 and 1; where every row has several labels, "accuracy" is the mean over them.
+        -1 and 1; where every row has several labels, "accuracy" is the mean over them.  X and y are read in place, as
+        in ``fit``; the outputs of all rows are in memory together.
         """
         rows = check_rows(self, X, y, sample_weight)
         self.network.build(rows.X.shape[1])
@@ -286,7 +293,8 @@ class Trainer:
         """Validation, history, progress and callbacks of an epoch; -> whether one of these ends the fit."""
         if task.validation:
             state.store(self.network.parameters)
-            figures.update((f"val_{name}", value) for name, value in self._evaluate(task.validation).items())
+            found = self._evaluate(task.validation, task.held)
+            figures.update((f"val_{name}", value) for name, value in found.items())
         self.history.append(**figures)
         task.progress.epoch_done(figures)
         return self._call(task, state, "epoch", figures)
@@ -303,14 +311,16 @@ class Trainer:
         state.load(self.network.parameters)
         return any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)
 
-    def _evaluate(self, rows):
+    def _evaluate(self, rows, order=None):
+        """The figures of all rows, or of those that ``order`` (k,) names."""
         plan = self._get_plan()
         with plan.workspace() as workspace:
-            losses, outputs = plan.losses(self.network.parameters, workspace, rows)
+            losses, outputs = plan.losses(self.network.parameters, workspace, rows, order)
         metrics = check_metrics(self.metrics, self.loss.targets, plan.program.n_out)
+        _, y, weight = rows._replace(X=None).take(slice(None) if order is None else order)
         return {
-            "loss": float(np.average(losses, weights=rows.weight)),
-            **measure(metrics, self.loss, rows.y, outputs, rows.weight),
+            "loss": float(np.average(losses, weights=weight)),
+            **measure(metrics, self.loss, y, outputs, weight),
         }
 
     def _ready(self, X, y, sample_weight):

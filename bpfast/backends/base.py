@@ -68,15 +68,28 @@ class Program(NamedTuple):
         return self._replace(instructions=self.instructions[:-1])
 
 
+def native_dtype(dtype):
+    """The dtype that one of real numbers is read as: float16 as float32, long double as float64, others as they are.
+
+    Its byte order is the processor's.
+    """
+    if dtype.kind == "f" and dtype.itemsize not in (4, 8):
+        return np.dtype(np.float32 if dtype.itemsize < 4 else np.float64)
+    return dtype.newbyteorder("=")
+
+
 class Data(NamedTuple):
-    """Rows to learn from: X (n, n_in), y (n, n_out) numbers or (n,) int64 labels, weight (n,) float64 or None."""
+    """Rows to learn from: X (n, n_in), y (n, n_out) numbers or (n,) labels, weight (n,) float64 or None.
+
+    X and y are the caller's arrays, of any real dtype, byte order and strides: backends convert a batch at a time.
+    """
 
     X: np.ndarray
     y: np.ndarray
     weight: np.ndarray | None = None
 
     def take(self, rows):
-        """A copy of these rows."""
+        """These rows: of a slice a view, else a copy."""
         return Data(*(None if part is None else part[rows] for part in self))
 
 
@@ -135,8 +148,8 @@ class Plan(ABC):
         """-> (n, n_out), the network's outputs for the rows of X."""
 
     @abstractmethod
-    def losses(self, parameters, workspace, data):
-        """-> (n,) float64, the loss of every row; and the outputs as ``forward`` gives them."""
+    def losses(self, parameters, workspace, data, order=None):
+        """-> (n,) float64, the loss of every row, or of the rows ``order`` (n,) intp; and their outputs (n, n_out)."""
 
     @abstractmethod
     def gradient(self, state, workspace, data):
@@ -253,7 +266,7 @@ class Workspace:
     def end_epoch(self):
         """The epoch is done."""
         self.finished.append((self.loss_sum / self.weight_sum, time.monotonic() - self.began, self.steps))
-        self.epoch, self.left, self.begun = self.epoch + 1, self.left - 1, False
+        self.epoch, self.left, self.begun, self.rows = self.epoch + 1, self.left - 1, False, None
 
     @contextmanager
     def threads(self, n):

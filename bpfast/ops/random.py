@@ -8,6 +8,8 @@ import numpy as np
 
 SHUFFLE, HOLD_OUT, RESTART = 1, 2, 3  # the purposes: draws for one never meet those for another
 
+BLOCK = 1 << 12  # draws made together, so that memory stays small
+
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
@@ -25,17 +27,24 @@ def philox(counter, key):
 
 def words(n, seed, purpose, epoch):
     """-> (n,) uint32, the draws 0 .. n-1 of (seed, purpose, epoch); seed and epoch have 64 bits."""
-    counter = np.zeros((-(-n // 4), 4), np.uint64)
-    counter[:, 0] = np.arange(len(counter))
-    counter[:, 1:] = purpose, epoch & 0xFFFFFFFF, epoch >> 32
-    return philox(counter, (seed & 0xFFFFFFFF, seed >> 32)).ravel()[:n]
+    drawn = np.empty((-(-n // 4), 4), np.uint32)
+    for begin in range(0, len(drawn), BLOCK):
+        block = drawn[begin : begin + BLOCK]
+        counter = np.empty(block.shape, np.uint64)
+        counter[:, 0] = np.arange(begin, begin + len(block))
+        counter[:, 1:] = purpose, epoch & 0xFFFFFFFF, epoch >> 32
+        block[:] = philox(counter, (seed & 0xFFFFFFFF, seed >> 32))
+    return drawn.ravel()[:n]
 
 
 def permutation(n, seed, epoch):
     """A random order of n rows, (n,) intp, by the shuffle of Fisher and Yates (Durstenfeld 1964)."""
-    sizes = np.arange(n, 0, -1, dtype=np.uint64)
-    choices = (words(n, seed, SHUFFLE, epoch) * sizes) >> _HALF  # uniform on 0 .. size-1 up to 2**-32
-    order = list(range(n))
-    for i, j in zip(range(n - 1, 0, -1), choices.tolist()):
-        order[i], order[j] = order[j], order[i]
-    return np.array(order, dtype=np.intp)
+    drawn, order = words(n, seed, SHUFFLE, epoch), np.arange(n, dtype=np.intp)
+    rows = memoryview(order)  # a list of integers would take five times the memory
+    for begin in range(0, n, BLOCK):
+        block = drawn[begin : begin + BLOCK]
+        sizes = n - np.arange(begin, begin + len(block), dtype=np.uint64)
+        choices = (block * sizes) >> _HALF  # uniform on 0 .. size-1 up to 2**-32
+        for i, j in zip(range(n - 1 - begin, 0, -1), choices.tolist()):
+            rows[i], rows[j] = rows[j], rows[i]
+    return order

@@ -50,12 +50,13 @@ class Plan(base.Plan):
 
     def forward(self, parameters, workspace, X):
         outputs = np.empty((len(X), self.program.n_out), self.dtype)
-        (<Buffers>workspace.buffers).infer(self, parameters, base.Data(X, None), outputs, None)
+        (<Buffers>workspace.buffers).infer(self, parameters, base.Data(X, None), None, outputs, None)
         return outputs
 
-    def losses(self, parameters, workspace, data):
-        outputs, values = np.empty((len(data.X), self.program.n_out), self.dtype), np.empty(len(data.X))
-        (<Buffers>workspace.buffers).infer(self, parameters, data, outputs, values)
+    def losses(self, parameters, workspace, data, order=None):
+        n = len(data.X if order is None else order)
+        outputs, values = np.empty((n, self.program.n_out), self.dtype), np.empty(n)
+        (<Buffers>workspace.buffers).infer(self, parameters, data, order, outputs, values)
         return values, outputs
 
     def gradient(self, state, workspace, data):
@@ -331,15 +332,15 @@ cdef class Buffers:
 
     # -- inference -------------------------------------------------------------------------------------
 
-    cdef int infer(self, plan, parameters, data, outputs, values) except -1:
-        """Outputs of the rows and, where ``data`` has targets, the loss of each into ``values``."""
-        cdef bint plain = len(data.X) < FEW_ROWS, scoring = data.y is not None
+    cdef int infer(self, plan, parameters, data, order, outputs, values) except -1:
+        """Outputs of the rows, or of those of ``order``, and where there are targets the losses into ``values``."""
+        cdef Py_ssize_t n = len(outputs)
+        cdef bint plain = n < FEW_ROWS, scoring = data.y is not None
         cdef bp_run *run = self.begin(self.training if scoring else self.inference, data, NULL)
         cdef Sequence sequence = self.inference
         cdef const bp_kernels *kernels = run.kernels
         cdef const bp_value *output = sequence.output
         cdef const bp_instruction *it
-        cdef Py_ssize_t n = len(data.X), size
         cdef char *out = <char *>address(outputs)
         cdef double *losses = <double *>address(values) if scoring else NULL
         cdef double seconds = SECONDS_BETWEEN_SIGNALS, end
@@ -347,6 +348,7 @@ cdef class Buffers:
         cdef const void **arrays = NULL
         cdef int s, i
         run.weight, run.weight_sum = NULL, 1
+        run.order = <const Py_ssize_t *>address(order) if order is not None else NULL
         if not plain:
             run.job.parameters = self.pack(parameters)
         else:

@@ -253,9 +253,7 @@ static const bp_op ops[] = {
 
 /* -- data in and out ---------------------------------------------------------------------------- */
 
-/* Numbers from outside may stand anywhere, as in a field of a record. */
 #define TYPE(type)                                                                                                \
-    typedef type loose_##type __attribute__((aligned(1), may_alias));                                             \
     static void gather_##type(real *row, const char *from, ptrdiff_t stride, ptrdiff_t n) {                       \
         if (stride == sizeof(type))                                                                               \
             for (ptrdiff_t j = 0; j < n; j++) row[j] = (real)((const loose_##type *)from)[j];                     \
@@ -268,12 +266,26 @@ BP_TYPES(TYPE)
 static void (*const gather_row[])(real *, const char *, ptrdiff_t, ptrdiff_t) = {BP_TYPES(TYPE)};
 #undef TYPE
 
+/* A row of a type that has no loop here, piece by piece. */
+static void gather_translated(real *row, const char *from, const bp_table *table, ptrdiff_t n) {
+    enum { PIECE = 64 };
+    char piece[PIECE * sizeof(int64_t)];
+    for (ptrdiff_t j = 0; j < n; j += PIECE) {
+        const ptrdiff_t m = n - j < PIECE ? n - j : PIECE;
+        table->translate(piece, from + j * table->column_stride, table->column_stride, m);
+        gather_row[table->type](row + j, piece, table->size, m);
+    }
+}
+
 /* Rows order[begin .. end] of the table, or rows begin .. end where there is no order. */
 static void gather(void *rows, ptrdiff_t ld, ptrdiff_t n, const bp_table *table, const ptrdiff_t *order,
                    ptrdiff_t begin, ptrdiff_t end) {
-    for (ptrdiff_t i = begin; i < end; i++)
-        gather_row[table->type]((real *)rows + (i - begin) * ld, table->data + (order ? order[i] : i) * table->row_stride,
-                                table->column_stride, n);
+    for (ptrdiff_t i = begin; i < end; i++) {
+        real *row = (real *)rows + (i - begin) * ld;
+        const char *from = table->data + (order ? order[i] : i) * table->row_stride;
+        if (table->translate) gather_translated(row, from, table, n);
+        else gather_row[table->type](row, from, table->column_stride, n);
+    }
 }
 
 static void scatter(void *out, const void *rows, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t n_rows) {

@@ -87,16 +87,28 @@ struct bp_op {
     void (*clean)(const bp_job *, const bp_instruction *);
 };
 
+/* The types of numbers from outside that kernels read.  These may stand anywhere, as in a field of a record. */
+#define BP_TYPES(TYPE) \
+    TYPE(float) TYPE(double) TYPE(int8_t) TYPE(uint8_t) TYPE(int16_t) TYPE(uint16_t) TYPE(int32_t) \
+    TYPE(uint32_t) TYPE(int64_t) TYPE(uint64_t)
+#define TYPE(type) typedef type loose_##type __attribute__((aligned(1), may_alias));
+BP_TYPES(TYPE)
+#undef TYPE
+#define TYPE(type) BP_##type,
+enum { BP_TYPES(TYPE) };
+#undef TYPE
+
+/* n numbers of another type, stride bytes apart, as numbers of one of these types side by side. */
+typedef void bp_translate(void *to, const char *from, ptrdiff_t stride, ptrdiff_t n);
+
 /* A strided table of numbers from outside. */
 typedef struct {
     const char *data;
     ptrdiff_t row_stride, column_stride; /* bytes */
-    int type;                            /* index into BP_TYPES */
+    int type;                            /* one of BP_TYPES: as it stands, or as it is translated, */
+    ptrdiff_t size;                      /* of so many bytes */
+    bp_translate *translate;             /* NULL: as it stands */
 } bp_table;
-
-#define BP_TYPES(TYPE) \
-    TYPE(float) TYPE(double) TYPE(int8_t) TYPE(uint8_t) TYPE(int16_t) TYPE(uint16_t) TYPE(int32_t) \
-    TYPE(uint32_t) TYPE(int64_t) TYPE(uint64_t)
 
 /* Everything compiled for one CPU level and one real type. */
 typedef struct {

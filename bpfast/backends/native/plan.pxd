@@ -64,10 +64,14 @@ cdef extern from "plan.h" nogil:
         void (*gradient)(const bp_job *, const bp_instruction *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*clean)(const bp_job *, const bp_instruction *) noexcept nogil
 
+    ctypedef void bp_translate(void *, const char *, Py_ssize_t, Py_ssize_t) noexcept nogil
+
     ctypedef struct bp_table:
         const char *data
         Py_ssize_t row_stride, column_stride
         int type
+        Py_ssize_t size
+        bp_translate *translate
 
     ctypedef struct bp_kernels:
         const char *level

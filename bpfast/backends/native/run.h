@@ -3,6 +3,7 @@
  * sums go on in index order, so the bits are the same for any number of threads. */
 #pragma once
 #include <math.h>
+#include "dtypes.h"
 #include "plan.h"
 #include "team.h"
 
@@ -62,7 +63,7 @@ static void bp_gather_targets(const bp_run *run, ptrdiff_t begin, ptrdiff_t end)
         return;
     }
     for (ptrdiff_t i = begin; i < end; i++)
-        ((int64_t *)run->targets)[i] = *(const int64_t *)(run->y.data + bp_index(run, i) * run->y.row_stride);
+        ((int64_t *)run->targets)[i] = bp_label(&run->y, bp_index(run, i), y->n);
 }
 
 /* The loss of each row of the output, and its delta. */
@@ -191,6 +192,7 @@ static void bp_end_step(bp_run *run, const bp_course *at) {
  * A batch of zero weight makes no step. */
 static void bp_train(bp_run *run, bp_course *at) {
     double work = 0;
+    int known = 0; /* the weight of the batch */
     bp_job *job = &run->job;
     job->coefficients = run->coefficients;
     while (at->begin < at->n_rows) {
@@ -199,10 +201,10 @@ static void bp_train(bp_run *run, bp_course *at) {
         run->first = at->begin;
         run->rows = batch_end - at->begin < at->most_rows ? batch_end - at->begin : at->most_rows;
         const int ends = run->first + run->rows == batch_end;
-        run->weight_sum = (double)(batch_end - batch);
-        if (run->weight) {
-            run->weight_sum = 0;
-            for (ptrdiff_t i = batch; i < batch_end; i++) run->weight_sum += bp_weight(run, i - at->begin);
+        if (run->first == batch || !known) {
+            known = 1;
+            run->weight_sum = run->weight ? 0 : (double)(batch_end - batch);
+            for (ptrdiff_t i = batch; run->weight && i < batch_end; i++) run->weight_sum += bp_weight(run, i - run->first);
         }
         if (run->weight_sum > 0) {
             if (at->update) {

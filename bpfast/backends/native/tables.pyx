@@ -13,10 +13,14 @@ import numpy as np
 
 from ... import config
 from ...ops.regularization import NO_RESTRAINT
+from ..base import native_dtype
 
 cdef extern from "levels.h" nogil:
     int bp_runs(const char *)
     const bp_kernels **bp_all_kernels
+
+cdef extern from "dtypes.h" nogil:
+    bp_translate *bp_translation(char, Py_ssize_t, int)
 
 TYPES = {np.dtype(name): code for code, name in
          enumerate(["f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])}
@@ -158,7 +162,8 @@ cdef class Arena:
 
     def copy_from(self, Arena other):
         """Take the contents of an arena of the same size."""
-        memcpy(self.data, other.data, self.size)
+        with nogil:  # those of a large network take long
+            memcpy(self.data, other.data, self.size)
 
 
 cdef class Table:
@@ -168,7 +173,9 @@ cdef class Table:
         PyObject_GetBuffer(array, &self._buffer, PyBUF_STRIDED_RO)
         self.c.data = <const char *>self._buffer.buf
         self.c.row_stride, self.c.column_stride = self._buffer.strides[0], self._buffer.strides[1]
-        self.c.type = TYPES[array.dtype]
+        dtype = native_dtype(array.dtype)
+        self.c.type, self.c.size = TYPES[dtype], dtype.itemsize
+        self.c.translate = bp_translation(ord(array.dtype.char), array.itemsize, not array.dtype.isnative)
 
     def __dealloc__(self):
         PyBuffer_Release(&self._buffer)

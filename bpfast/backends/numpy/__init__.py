@@ -119,23 +119,26 @@ class Plan(base.Plan):
     # -- the verbs ---------------------------------------------------------------------------------
 
     def forward(self, parameters, workspace, X):
-        return np.concatenate([self.activations(parameters, x)[1][self.program.output] for x in self._blocks(X)])
+        outputs = np.empty((len(X), self.program.n_out), self.dtype)
+        for rows in self._blocks(len(X)):
+            outputs[rows] = self.activations(parameters, self._numbers(X[rows]))[1][self.program.output]
+        return outputs
 
     @QUIET
-    def losses(self, parameters, workspace, data):
-        losses, outputs = [], []
-        for x, t in zip(self._blocks(data.X), self._blocks(data.y, not self.loss.labels)):
-            values = self.activations(parameters, x)[1]
-            losses.append(self._loss.per_row(values[self.trained.output], t))
-            outputs.append(values[self.program.output])
-        wide = np.promote_types(self.dtype, np.float64)  # complex numbers stay complex
-        return np.concatenate(losses).astype(wide), np.concatenate(outputs)
+    def losses(self, parameters, workspace, data, order=None):
+        n = len(data.X if order is None else order)
+        losses = np.empty(n, np.promote_types(self.dtype, np.float64))  # complex numbers stay complex
+        outputs = np.empty((n, self.program.n_out), self.dtype)
+        for rows in self._blocks(n):
+            x, t, _ = data.take(rows if order is None else order[rows])
+            values = self.activations(parameters, self._numbers(x))[1]
+            losses[rows] = self._loss.per_row(values[self.trained.output], self._targets(t))
+            outputs[rows] = values[self.program.output]
+        return losses, outputs
 
-    def _blocks(self, array, numbers=True):
-        """The array some rows at a time, numbers in the plan's dtype."""
-        for begin in range(0, len(array), ROWS_PER_BLOCK):
-            block = array[begin : begin + ROWS_PER_BLOCK]
-            yield block.astype(self.dtype) if numbers else block
+    def _blocks(self, n):
+        """n rows some at a time, as slices."""
+        return [slice(begin, begin + ROWS_PER_BLOCK) for begin in range(0, n, ROWS_PER_BLOCK)]
 
     def gradient(self, state, workspace, data):
         loss, _, state.gradient = self._differentiate(state.parameters, data)
@@ -148,7 +151,7 @@ class Plan(base.Plan):
     def _differentiate(self, parameters, data):
         """-> E, dE/d(input), dE/d(parameter)."""
         weight = np.ones(len(data.X)) if data.weight is None else data.weight
-        x, targets = data.X.astype(self.dtype), self._targets(data.y)
+        x, targets = self._numbers(data.X), self._targets(data.y)
         before, values = self.activations(parameters, x, self.trained)
         y = values[self.trained.output]
         mean = weight / weight.sum()
@@ -204,8 +207,11 @@ class Plan(base.Plan):
             gradients = dict(zip(gradients, clip_norm(gradients.values(), global_norm)))
         return gradients
 
+    def _numbers(self, array):
+        return array.astype(self.dtype, order="C")  # BLAS adds up in another order where rows lie otherwise
+
     def _targets(self, y):
-        return y if self.loss.labels else y.astype(self.dtype)
+        return y.astype(np.int64) if self.loss.labels else self._numbers(y)
 
 
 class State(base.State):
