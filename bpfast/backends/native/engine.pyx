@@ -190,7 +190,7 @@ cdef class Buffers:
 
     cdef int most_threads(self):
         """As many as a step has work for."""
-        return max(1, min(BP_MAX_THREADS, <int>(self.flops_per_step / FLOPS_PER_THREAD)))
+        return <int>max(1, min(BP_MAX_THREADS, self.flops_per_step / FLOPS_PER_THREAD))
 
     def begin_team(self, int n):
         self.scratch_for(n)
