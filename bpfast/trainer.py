@@ -3,7 +3,6 @@
 import os
 import sys
 import threading
-import time
 from itertools import islice
 
 import numpy as np
