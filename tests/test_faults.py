@@ -333,7 +333,8 @@ def failed(tmp_path_factory):
     python("setup.py", "build_ext", "--inplace", cwd=sources, path=sources)
     files = [f"tests/test_{name}.py" for name in ("ops", "updates", "networks", "bits", "random", "threads")]
     files.append("tests/test_trainer.py::test_input_gradient")
-    choice = "(native or levels or every_row or threads) and not (v2 or live or mnist or digits or pauses or epochs or seed)"
+    choice = ("(native or levels or every_row or threads) "
+              "and not (v2 or live or mnist or digits or pauses or epochs or seed)")
     done = python("-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider", "-k", choice, *files,
                   cwd=sources, path=sources, expected=1)
     return re.findall(r"^FAILED tests/(.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
