@@ -309,6 +309,9 @@ def check_numbers(values, name):
 
 def _blocks(array):
     """Yield (number of the first row, some rows) of an array: what is made of these takes little memory."""
+    if array.size <= BLOCK:
+        yield 0, array
+        return
     rows = max(1, BLOCK // max(1, array[:1].size))
     for begin in range(0, len(array), rows):
         yield begin, array[begin : begin + rows]
@@ -326,10 +329,11 @@ def _check_finite(array, name, dtype=np.float64):
     """Refuse NaN, infinity, and what is too large for the dtype, with the first place where it stands."""
     if array.dtype.kind != "f":
         return
+    most = float(np.finfo(dtype).max)
     for begin, block in _blocks(array):
+        if float(np.vdot(block, block)) < most * most:  # quick: so is every square then
+            continue
         with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(block.sum(dtype=dtype)):  # quick: a sum is finite only where every term is
-                continue
             finite = np.isfinite(block.astype(dtype))
         if not finite.all():
             place = np.argwhere(~finite)[0]

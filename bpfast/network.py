@@ -92,7 +92,8 @@ class Network:
     def inputs(self, X):
         """X as a checked array (n, n_in); the network is built for it if it was not yet."""
         X = data.check_inputs(X, self.n_in, self.dtype)
-        self.build(X.shape[1])
+        if self.program is None:
+            self.build(X.shape[1])
         return X
 
     def predict(self, X):
