@@ -329,9 +329,9 @@ def _check_finite(array, name, dtype=np.float64):
     """Refuse NaN, infinity, and what is too large for the dtype, with the first place where it stands."""
     if array.dtype.kind != "f":
         return
-    most = float(np.finfo(dtype).max)
+    most, quick = float(np.finfo(dtype).max), array.dtype.char in "fd"
     for begin, block in _blocks(array):
-        if float(np.vdot(block, block)) < most * most:  # quick: so is every square then
+        if quick and float(np.vdot(block, block)) < most * most:  # then so is every square
             continue
         with np.errstate(over="ignore", invalid="ignore"):
             finite = np.isfinite(block.astype(dtype))
