@@ -30,10 +30,11 @@ class Cores:
     @contextmanager
     def take(self, n, most):
         """Yield how many threads a fit is to have: n, or by default as many as are free, but no more than ``most``."""
-        with self._lock:
-            taken = min(most, max(1, n_threads() - self._taken) if n is None else n)
-            self._taken += taken
+        taken = 0
         try:
+            with self._lock:
+                taken = min(most, max(1, n_threads() - self._taken) if n is None else n)
+                self._taken += taken
             yield taken
         finally:
             with self._lock:

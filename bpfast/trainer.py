@@ -249,11 +249,11 @@ class Trainer:
         schedule, together = self.optimizer.schedule, max(1, STEPS_AHEAD // steps)
         alone = task.watched or schedule.metric is not None or self._plan.restraints
         scales = islice(schedule.scales(self.history.follow(schedule.metric)), self.history.n_epochs, None)
-        first = row = made_for = None
-        table, n = (), 0
+        first = made_for = None
+        table, row, n = (), 0, 0
         while epochs:
             begin, scale = state.steps + 1, next(scales)
-            row = n * steps if row is None else row + n * steps
+            row += n * steps
             # A batch of zero weight makes no step, and so the table stands no longer for the steps to come.
             if scale != made_for or row + steps > len(table) or begin != first + row:
                 together = min(epochs, together)

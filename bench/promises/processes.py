@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 from promise import DEADLINE, THREADS, Broken, child, promise, receive
 from threads import in_another_thread
-from work import SMALL, TAKES_THREADS, TINY, Work, digest
+from work import SMALL, TINY, Work, digest
 
 import bpfast as bp
 from bpfast.backends import native
@@ -79,10 +79,10 @@ LEVELS = [level for level in native.cpu_levels() if level != "v2"]  # v2 has no 
 
 
 @promise("SHA-256 of the weights over processes, CPU levels, threads, and fits at once", 1, "", repeats=4, quick=1,
-         cases=BITS, threads=("1 to 4",) if TAKES_THREADS else (1,))
+         cases=BITS, threads=("1 to 4",))
 def bits(n_threads, repeats, case):
     """-> how many there are."""
-    work, counts = BITS[case], range(1, 5) if TAKES_THREADS else (1,)
+    work, counts = BITS[case], range(1, 5)
     found = {digest(work.fitted(n)) for n in counts}
     with ThreadPoolExecutor(2) as pool:
         found.update(map(digest, pool.map(work.fitted, [max(THREADS)] * 2 * repeats)))

@@ -5,10 +5,8 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from work import TAKES_THREADS
-
 DEADLINE = 30  # seconds after which a process has hung
-THREADS = (1, 2) if TAKES_THREADS else (1,)
+THREADS = (1, 2)
 
 
 class Broken(Exception):

@@ -2,14 +2,11 @@
 
 import hashlib
 from functools import cache
-from inspect import signature
 from typing import NamedTuple
 
 import numpy as np
 
 import bpfast as bp
-
-TAKES_THREADS = "n_threads" in signature(bp.Trainer).parameters
 
 
 class Work(NamedTuple):
@@ -29,9 +26,8 @@ class Work(NamedTuple):
         n_in, *hidden, n_out = self.widths
         last, loss = (bp.Dense(n_out, "softmax"), "cross_entropy") if n_out > 1 else (bp.Dense(1), "squared_error")
         net = bp.Network([*(bp.Dense(n, "relu") for n in hidden), last], input_shape=n_in, seed=0)
-        threads = {"n_threads": n_threads} if TAKES_THREADS else {}
-        return bp.Trainer(
-            net, loss=loss, optimizer=self.optimizer, clip=self.clip, batch_size=self.batch, seed=0, **threads)
+        return bp.Trainer(net, loss=loss, optimizer=self.optimizer, clip=self.clip, batch_size=self.batch, seed=0,
+                          n_threads=n_threads)
 
     def fitted(self, n_threads=1, epochs=2):
         """-> a Trainer that has trained for some epochs."""

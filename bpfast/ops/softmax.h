@@ -2,17 +2,9 @@
  * Rows are ld apart; columns n .. round_up(n, BP_LANES) are padding, readable, and written as zeros. */
 
 static real row_max(const real *z, ptrdiff_t n) {
-    real m = z[0];
-    ptrdiff_t j = 1;
-    if (n >= BP_LANES) { /* the order of comparisons changes no maximum */
-        real lanes[BP_LANES];
-        for (int l = 0; l < BP_LANES; l++) lanes[l] = z[l];
-        for (j = BP_LANES; j + BP_LANES <= n; j += BP_LANES)
-            for (int l = 0; l < BP_LANES; l++) lanes[l] = z[j + l] > lanes[l] ? z[j + l] : lanes[l];
-        for (int l = 0; l < BP_LANES; l++) m = lanes[l] > m ? lanes[l] : m;
-    }
-    for (; j < n; j++) m = z[j] > m ? z[j] : m;
-    return m;
+    vec most = splat(z[0]);
+    for (ptrdiff_t j = 0; j < n; j += VL) most = larger(choose(is_first(n - j), loadu(z + j), most), most);
+    return largest(most);
 }
 
 /* e = exp(z - m), zero in the padding; -> sum e. */
@@ -20,7 +12,7 @@ static real shifted_exp(real *e, const real *z, real m, ptrdiff_t n) {
     ptrdiff_t padded = round_up(n, BP_LANES);
     for (ptrdiff_t j = 0; j < padded; j += BP_LANES)
         for (int l = 0; l < BP_LANES; l++) e[j + l] = bp_exp(z[j + l] - m);
-    for (ptrdiff_t j = n; j < padded; j++) e[j] = 0;
+    for (ptrdiff_t j = n / VL * VL; j < padded; j += VL) storeu(e + j, first_of(loadu(e + j), n - j));
     return lane_sum(e, padded);
 }
 
@@ -29,8 +21,8 @@ static void softmax_forward(void *Y, const void *X, ptrdiff_t rows, ptrdiff_t n,
     for (ptrdiff_t r = 0; r < rows; r++) {
         const real *x = (const real *)X + r * ld;
         real *y = (real *)Y + r * ld;
-        real sum = shifted_exp(y, x, row_max(x, n), n);
-        for (ptrdiff_t j = 0; j < n; j++) y[j] = y[j] / sum;
+        const vec sum = splat(shifted_exp(y, x, row_max(x, n), n));
+        for (ptrdiff_t j = 0; j < n; j += VL) storeu(y + j, first_of(loadu(y + j) / sum, n - j));
     }
 }
 
@@ -84,7 +76,8 @@ static void softmax_cross_entropy(double *values, void *DZ, const void *Z, const
             ptrdiff_t t = ((const int64_t *)T)[r];
             real m = row_max(z, n), target = z[t], sum = shifted_exp(dz, z, m, n);
             if (smoothing > 0) target = FMA(smoothing, row_sum(z, n) / (real)n, at_t * target);
-            for (ptrdiff_t j = 0; j < n; j++) dz[j] = FMA(dz[j] / sum, share, -rest);
+            for (ptrdiff_t j = 0; j < n; j += VL)
+                storeu(dz + j, first_of(VFMA(loadu(dz + j) / splat(sum), splat(share), splat(-rest)), n - j));
             dz[t] -= at_t * share;
             sums[r - begin] = sum;
             shifts[r - begin] = m - target;

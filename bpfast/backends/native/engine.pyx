@@ -1,14 +1,14 @@
 # cython: language_level=3, cdivision=True, initializedcheck=False
 """The run of a plan, in compiled code without the GIL: epochs, prediction, and single gradients (run.h)."""
 
-import os
 from contextlib import contextmanager
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
+from posix.unistd cimport getpid
 
 from .run cimport *
 from .tables cimport Arena, Layout, Sequence, Table, address, check_coefficients, find_update, moves_zeros
@@ -142,11 +142,7 @@ class Workspace(base.Workspace):
 
     @contextmanager
     def threads(self, n):
-        most = (<Buffers>self.buffers).most_threads()
-        if n == 1 or most == 1:
-            yield
-            return
-        with config.cores.take(n, most) as n:
+        with config.cores.take(n, (<Buffers>self.buffers).most_threads()) as n:
             try:
                 if n > 1:
                     self.buffers.begin_team(n)
@@ -192,15 +188,19 @@ cdef class Buffers:
         """As many as a step has work for."""
         return <int>max(1, min(BP_MAX_THREADS, self.flops_per_step / FLOPS_PER_THREAD))
 
+    def __dealloc__(self):
+        self.end_team()
+
     def begin_team(self, int n):
+        self.end_team()  # one that an interrupt has left
         self.scratch_for(n)
         self.run.team = bp_new_team(n)
         if self.run.team == NULL:
             raise MemoryError
-        self.process = os.getpid()
+        self.process = getpid()
 
-    def end_team(self):
-        if self.run.team != NULL and self.process == os.getpid():  # a forked child has none of its threads
+    cpdef end_team(self):
+        if self.run.team != NULL and self.process == getpid():  # a forked child has none of its threads
             with nogil:
                 bp_end_team(self.run.team)
         self.run.team = NULL
@@ -222,7 +222,7 @@ cdef class Buffers:
         run.losses = <double *>self.losses.data
         run.job.parameters, run.job.update, run.job.continues = parameters, NULL, False
         run.row_blocks = run.parameter_blocks = 1
-        if run.team != NULL and self.process == os.getpid():
+        if run.team != NULL and self.process == getpid():
             bp_cut_parameters(run, min(2 * run.team.n_threads, BP_MAX_BLOCKS))
         return run
 
@@ -235,8 +235,9 @@ cdef class Buffers:
 
     # -- training --------------------------------------------------------------------------------------
 
-    cdef bp_run *begin_steps(self, plan, state, data, const double[:, ::1] coefficients, bp_course *at) except NULL:
-        """A run that changes a state, and where it begins."""
+    cdef bp_run *begin_steps(self, plan, state, data, const double[:, ::1] coefficients, Py_ssize_t n_steps,
+                             bp_course *at) except NULL:
+        """A run that changes a state, up to its n_steps-th step, and where it begins."""
         cdef Arena parameters = state.arenas[0], gradient = state.gradient
         cdef bp_run *run = self.begin(self.training, data, parameters.data)
         cdef const bp_kernels *kernels = run.kernels
@@ -246,6 +247,8 @@ cdef class Buffers:
         at.batch_size, at.most_rows, at.flops_per_row = plan.batch_size, self.n_rows, plan.flops_per_row
         run.job.gradient = gradient.data
         if coefficients is not None:
+            if len(coefficients) < n_steps:
+                raise ValueError(f"{len(coefficients)} rows of coefficients do not reach for {n_steps} steps")
             at.update = find_update(kernels, plan.update.name)
             at.coefficients, at.n_columns = &coefficients[0, 0], coefficients.shape[1]
             check_coefficients(at.n_columns - 1)
@@ -261,11 +264,12 @@ cdef class Buffers:
     cdef int epochs(self, plan, state, workspace, data, order, coefficients, double seconds) except -1:
         """Epochs of ``order``, from where the workspace stands."""
         cdef bp_course at
-        cdef bp_run *run = self.begin_steps(plan, state, data, coefficients, &at)
+        cdef Py_ssize_t first_step = workspace.steps, n_batches = (order.n - 1) // plan.batch_size + 1
+        cdef Py_ssize_t n_steps = first_step + workspace.left * n_batches - workspace.begun * (workspace.begin // plan.batch_size)
+        cdef bp_run *run = self.begin_steps(plan, state, data, coefficients, n_steps, &at)
         cdef bp_epochs epochs
         cdef const Py_ssize_t[::1] among = order.among
         cdef Py_ssize_t[::1] rows
-        cdef Py_ssize_t first_step = workspace.steps
         cdef int i
         if workspace.rows is None or len(workspace.rows) != order.n:
             workspace.rows = np.empty(order.n, np.intp)
@@ -297,9 +301,10 @@ cdef class Buffers:
     cdef int batches(self, plan, state, workspace, data, rows, Py_ssize_t begin, coefficients, double seconds) except -1:
         """The batches of ``rows`` from row ``begin`` on; -> the row to go on from."""
         cdef bp_course at
-        cdef bp_run *run = self.begin_steps(plan, state, data, coefficients, &at)
+        cdef Py_ssize_t first_step = workspace.steps, n_batches = (len(rows) - 1) // plan.batch_size + 1
+        cdef bp_run *run = self.begin_steps(
+            plan, state, data, coefficients, first_step + n_batches - begin // <Py_ssize_t>plan.batch_size, &at)
         cdef const Py_ssize_t[::1] order = rows
-        cdef Py_ssize_t first_step = workspace.steps
         cdef unsigned denormals
         run.order = &order[0]
         at.n_rows, at.begin, at.step = len(rows), begin, first_step
@@ -317,7 +322,7 @@ cdef class Buffers:
     cdef double gradient(self, plan, state, data) except? -1:
         """The mean loss over all rows, as one batch; the state then holds its gradient."""
         cdef bp_course at
-        cdef bp_run *run = self.begin_steps(plan, state, data, None, &at)
+        cdef bp_run *run = self.begin_steps(plan, state, data, None, 0, &at)
         cdef double seconds = SECONDS_BETWEEN_SIGNALS
         cdef unsigned denormals
         at.n_rows = at.batch_size = len(data.X)

@@ -122,7 +122,7 @@ static void reduce_loss(loss_of_outputs *run, double over, double *values, void 
             }
         for (ptrdiff_t r = begin; r < end; r++, dy += ld) {
             const vec share = splat((real)(mean[r] / over));
-            for (ptrdiff_t j = 0; j < padded; j += VL) *(uvec *)(dy + j) = first_of(share * loadu(dy + j), n - j);
+            for (ptrdiff_t j = 0; j < padded; j += VL) storeu(dy + j, first_of(share * loadu(dy + j), n - j));
             values[r] /= over;
         }
     }

@@ -28,6 +28,7 @@ enum { VL = VECTOR_BYTES / sizeof(real), LANE_VECTORS = BP_LANES / VL };
 INLINE vec load(const real *p) { return *(const vec *)p; }
 INLINE vec loadu(const real *p) { return *(const uvec *)p; }
 INLINE void store(real *p, vec v) { *(vec *)p = v; }
+INLINE void storeu(real *p, vec v) { *(uvec *)p = v; }
 INLINE vec splat(real x) { return x - (vec){0}; }
 
 /* a * b + c with one rounding where the CPU has it: the source decides, never the compiler. */
@@ -127,12 +128,31 @@ INLINE real fold(const vec *lanes) {
     return s[0];
 }
 
-/* The first n numbers of a vector, zeros for the others, whatever they are. */
-INLINE vec first_of(vec a, ptrdiff_t n) {
+/* All ones where the number of a lane is below n. */
+INLINE ivec is_first(ptrdiff_t n) {
     static const bits numbers[BP_LANES] __attribute__((aligned(64))) = {0, 1, 2,  3,  4,  5,  6,  7,
                                                                         8, 9, 10, 11, 12, 13, 14, 15};
-    const ivec number = *(const ivec *)numbers;
-    return (vec)((ivec)(number < (bits)n) & (ivec)a);
+    return (ivec)(*(const ivec *)numbers < (bits)n);
+}
+
+/* The first n numbers of a vector, zeros for the others, whatever they are. */
+INLINE vec first_of(vec a, ptrdiff_t n) { return (vec)(is_first(n) & (ivec)a); }
+
+INLINE vec choose(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
+INLINE vec larger(vec a, vec b) { return choose((ivec)(a > b), a, b); }
+
+/* The largest of the lanes. */
+INLINE real largest(vec a) {
+#if defined ROTATE_8
+    a = larger(a, ROTATE_8(a));
+#endif
+#if defined ROTATE_4
+    a = larger(a, ROTATE_4(a));
+#endif
+#if defined ROTATE_2
+    a = larger(a, ROTATE_2(a));
+#endif
+    return larger(a, ROTATE_1(a))[0];
 }
 
 /* sum a_i b_i over n numbers: lane i mod 16 takes number i.  Padding up to a multiple of 16 is readable, not used. */
