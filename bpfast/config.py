@@ -38,7 +38,7 @@ class Cores:
             yield taken
         finally:
             with self._lock:
-                self._taken -= taken
+                self._taken = max(0, self._taken - taken)  # 0 already in a child that was forked within a fit
 
 
 cores = Cores()

@@ -21,7 +21,7 @@ from .tables import cpu_level
 
 ROWS_PER_BLOCK = 1024  # larger batches run in blocks, so that buffers stay small and a run can stop between them
 FLOPS_PER_BLOCK = 2e9  # about 20 ms of one core
-FLOPS_PER_THREAD = 5e5  # the least of a step that is worth another thread
+FLOPS_PER_THREAD = 3e6  # of a step: with less, a thread waits for the others for too long
 SECONDS_BETWEEN_SIGNALS = 0.05
 FEW_ROWS = 16  # below it, prediction does not pay for packing the weights
 

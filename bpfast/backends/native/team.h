@@ -63,21 +63,29 @@ static void bp_take_blocks(bp_team *team, uint32_t phase, int thread) {
     }
 }
 
+/* Returns when there is another phase than the one that was seen. */
+static void bp_await_phase(bp_team *team, uint32_t seen) {
+    const double end = bp_now() + BP_SPIN_SECONDS;
+    while (bp_phase(atomic_load(&team->unclaimed)) == seen) {
+        if (bp_now() < end) {
+            bp_pause();
+            continue;
+        }
+        pthread_mutex_lock(&team->mutex);
+        atomic_fetch_add(&team->sleepers, 1);
+        if (bp_phase(atomic_load(&team->unclaimed)) == seen) /* else it began before it could know of this sleeper */
+            pthread_cond_wait(&team->phase_began, &team->mutex);
+        pthread_mutex_unlock(&team->mutex);
+    }
+}
+
 static void *bp_member_runs(void *argument) {
     const struct bp_member *self = argument;
     bp_team *team = self->team;
     unsigned denormals = bp_flush_denormals();
     uint32_t seen = 0;
     while (!atomic_load(&team->quits)) {
-        double end = bp_now() + BP_SPIN_SECONDS;
-        while (bp_phase(atomic_load(&team->unclaimed)) == seen && bp_now() < end) bp_pause();
-        pthread_mutex_lock(&team->mutex);
-        while (bp_phase(atomic_load(&team->unclaimed)) == seen) {
-            atomic_fetch_add(&team->sleepers, 1);
-            if (bp_phase(atomic_load(&team->unclaimed)) != seen) break; /* it began before it could know of this sleeper */
-            pthread_cond_wait(&team->phase_began, &team->mutex);
-        }
-        pthread_mutex_unlock(&team->mutex);
+        bp_await_phase(team, seen);
         seen = bp_phase(atomic_load(&team->unclaimed));
         bp_take_blocks(team, seen, self->number);
     }
