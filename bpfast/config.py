@@ -25,20 +25,19 @@ class Cores:
 
     def forget(self):
         """No fit runs, as after a fork in the child."""
-        self._lock, self._taken = threading.Lock(), 0
+        self._taken = {}  # thread -> number; no lock, which an interrupt could leave locked
 
     @contextmanager
     def take(self, n, most):
         """Yield how many threads a fit is to have: n, or by default as many as are free, but no more than ``most``."""
-        taken = 0
+        caller = threading.get_ident()
         try:
-            with self._lock:
-                taken = min(most, max(1, n_threads() - self._taken) if n is None else n)
-                self._taken += taken
+            self._taken[caller] = 1  # at once, so that two fits see each other
+            others = sum(list(self._taken.values())) - 1
+            self._taken[caller] = taken = min(most, max(1, n_threads() - others) if n is None else n)
             yield taken
         finally:
-            with self._lock:
-                self._taken = max(0, self._taken - taken)  # 0 already in a child that was forked within a fit
+            self._taken.pop(caller, None)
 
 
 cores = Cores()
