@@ -1,11 +1,16 @@
 """Packages that bpfast can use but does not need: each is an extra, imported where it is used."""
 
-import importlib.util
+import importlib
 
 EXTRAS = {"matplotlib": "plot", "pandas": "pandas", "scipy": "scipy"}  # package -> the extra that installs it
 
 
-def need(package, purpose):
-    """Raise ImportError with the command that installs a package, where it is missing."""
-    if importlib.util.find_spec(package) is None:
-        raise ImportError(f'{purpose} needs {package}: python -m pip install "bpfast[{EXTRAS[package]}]"')
+def need(module, purpose):
+    """-> the module, imported; ImportError with the command that installs its package, where that is missing."""
+    package = module.partition(".")[0]
+    try:
+        importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        command = f'python -m pip install "bpfast[{EXTRAS[package]}]"'
+        raise ImportError(f"{purpose} needs {package}: {command}") from error
+    return importlib.import_module(module)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from . import extras
+from .extras import need
 
 
 class History(Mapping):
@@ -39,9 +39,7 @@ class History(Mapping):
 
     def to_pandas(self):
         """-> pandas.DataFrame, a column per quantity, a row per epoch; its index "epoch" counts from 1."""
-        extras.need("pandas", "History.to_pandas")
-        import pandas
-
+        pandas = need("pandas", "History.to_pandas")
         return pandas.DataFrame(dict(self), index=pandas.RangeIndex(1, self.n_epochs + 1, name="epoch"))
 
     def plot(self, metric="loss", ax=None):

@@ -38,7 +38,7 @@ class LBFGS(Optimizer):
     update = learning_rate = None  # it has no rule for one parameter at a time
 
     def __init__(self, max_history=10, gradient_tolerance=1e-5, loss_tolerance=1e-9):
-        need("scipy", "LBFGS")
+        need("scipy.optimize", "LBFGS")  # now: an interrupt of an import within a fit would be taken for an error of it
         self._set(
             max_history=check_integer(max_history, "LBFGS: max_history"),
             gradient_tolerance=check_real(gradient_tolerance, "LBFGS: gradient_tolerance", "[0, inf)"),

@@ -13,9 +13,7 @@ def learning_curves(history, ax=None, *, metric="loss"):
     metric   "loss", on a logarithmic axis as far as it is positive; "accuracy", in percent; or any other
     ->       the Axes; `learning_curves(history).figure.savefig("curves.png")` writes the picture
     """
-    need("matplotlib", "a plot")
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
+    ticker = need("matplotlib.ticker", "a plot")
     keys = [key for key in (metric, f"val_{metric}") if key in history]
     if not keys:
         raise KeyError(f"no {metric!r} in {history!r}")
@@ -29,14 +27,13 @@ def learning_curves(history, ax=None, *, metric="loss"):
     if metric == "loss" and not any((history[key] <= 0).any() for key in keys):
         ax.set_yscale("log")
     elif metric == "accuracy":
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g} %"))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda share, _: f"{100 * share:.4g} %"))
+    ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     return _labelled(ax, "epoch", metric)
 
 
 def learning_rate_curve(test, ax=None):
     """Draw the losses of a LearningRateTest over its rates, smoothed and as they were, and what it suggests."""
-    need("matplotlib", "a plot")
     ax = ax or _new_axes()
     ax.plot(test.rates, test.losses, color=BLUE, alpha=0.3, linewidth=1, label="each step")
     ax.plot(test.rates, test.smoothed, color=BLUE, linewidth=2.5, label="smoothed")
@@ -46,9 +43,7 @@ def learning_rate_curve(test, ax=None):
 
 
 def _new_axes():
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(6.4, 4.8), layout="constrained").add_subplot()
+    return need("matplotlib.figure", "a plot").Figure(figsize=(6.4, 4.8), layout="constrained").add_subplot()
 
 
 def _labelled(ax, x, y):

@@ -174,7 +174,7 @@ def check_paper(op, rng):
 
 def c_names(header):
     """The names of the rows in the text of a C table, in order."""
-    return re.findall(r"^(?:ROW|ROWWISE|SUM|MEAN|UPDATE\d)\((\w+)", header, re.MULTILINE)
+    return re.findall(r"^(?:ROW|RULE|SAME|ROWWISE|SUM|MEAN|UPDATE\d)\((\w+)", header, re.MULTILINE)
 
 
 def check_twins(table, names):

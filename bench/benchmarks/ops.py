@@ -1,7 +1,7 @@
 """Every row of the tables of formulas, on 20 000 elements, in each backend that runs it.
 
-From arrays to arrays: what a backend copies and allocates on the way counts.  Two rows compute nothing,
-"linear" and the adjoint of "step": NumPy hands the array on, and the engine never runs the first.
+From arrays to arrays: what a backend copies and allocates on the way counts.  Where nothing is to be computed, as in
+"linear" and the adjoint of "step", both hand the array on.
 """
 
 import numpy as np

@@ -1,7 +1,9 @@
 /* Activations, row for row the twin of activations.py:
  *  ROW(name, y = f(x), dx = g(dy, x, y))   h0, h1, ... are the hyperparameters in their order
- *  ROWWISE(name)                                      name_forward and name_adjoint work on whole rows */
-ROW(linear,     x,                                     dy)
+ *  RULE(name, y = f(x))                    dx = dy
+ *  SAME(name)                              y = x, dx = dy
+ *  ROWWISE(name)                           name_forward and name_adjoint work on whole rows */
+SAME(linear)
 ROW(relu,       x < 0 ? 0 : x,                         y > 0 ? dy : y * 0)
 ROW(leaky_relu, x < 0 ? h0 * x : x,                    x >= 0 ? dy : x < 0 ? h0 * dy : x)
 ROW(sigmoid,    bp_sigmoid(x),                         dy * (y * (1 - y)))
@@ -20,5 +22,5 @@ ROW(elu,        x < 0 ? h0 * bp_expm1(x) : x,          x >= 0 ? dy : dy * (y + h
 ROW(selu,       x < 0 ? SELU_SCALE * SELU_ALPHA * bp_expm1(x) : SELU_SCALE * x, y >= 0 ? SELU_SCALE * dy : dy * (y + SELU_SCALE * SELU_ALPHA))
 ROW(relu6,      bp_clamp(x, 0, 6),                     (y > 0) & (y < 6) ? dy : y * 0)
 ROW(exponential, bp_exp(x),                            dy * y)
-ROW(step,       x < 0 ? 0 : x >= 0 ? 1 : x,            dy)
+RULE(step,      x < 0 ? 0 : x >= 0 ? 1 : x)
 ROWWISE(softmax)

@@ -31,7 +31,7 @@ static void dense_forward(const bp_job *job, const bp_instruction *it, ptrdiff_t
             panel_product(it->fused_relu ? TILE_RELU : TILE_SUM, rows, (int)(p.width / VL), in->n, x, in->ld, 1, p.begin,
                           p.width, z + first, out->ld, bias + first, 0, z, 0);
         }
-    if (it->activation && !it->fused_relu) it->activation->forward(y, z, rows, out->n, out->ld, it->hyper);
+    if (it->activation->forward && !it->fused_relu) it->activation->forward(y, z, rows, out->n, out->ld, it->hyper);
 }
 
 /* The rows of one panel of W^T: t[n] = W[first .. first + width, n], width numbers, for n < n_out. */
@@ -50,7 +50,7 @@ static void dense_backward(const bp_job *job, const bp_instruction *it, ptrdiff_
     real *work = job->work, *delta = work + out->delta + begin * out->ld, *t = job->scratch;
     real *weight = (real *)job->parameters + it->weight->offset;
     ptrdiff_t rows = end - begin;
-    if (it->activation && !it->masked)
+    if (it->activation->adjoint && !it->masked)
         it->activation->adjoint(delta, delta, work + out->before + begin * out->ld, work + out->value + begin * out->ld,
                                 rows, out->n, out->ld, it->hyper);
     if (!it->wants_dx) return;
@@ -146,5 +146,5 @@ static void dense_plain(const bp_job *job, const bp_instruction *it, ptrdiff_t r
             for (ptrdiff_t k = 0; k < n_in; k++)
                 for (ptrdiff_t j = 0; j < n_out; j++) sums[j] = FMA(x[k], w[k * n_out + j], sums[j]);
     }
-    if (it->activation) it->activation->forward(work + out->value, z, rows, n_out, out->ld, it->hyper);
+    if (it->activation->forward) it->activation->forward(work + out->value, z, rows, n_out, out->ld, it->hyper);
 }

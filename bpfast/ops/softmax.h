@@ -7,23 +7,65 @@ static real row_max(const real *z, ptrdiff_t n) {
     return largest(most);
 }
 
-/* e = exp(z - m), zero in the padding; -> sum e. */
-static real shifted_exp(real *e, const real *z, real m, ptrdiff_t n) {
-    ptrdiff_t padded = round_up(n, BP_LANES);
+enum { CHUNK_ROWS = 64 }; /* whose logarithms are taken together */
+
+/* Of some rows: m = max z_j, sum = sum exp(z_j - m), and each row's share of what is made of them. */
+typedef struct {
+    real most[CHUNK_ROWS], sum[CHUNK_ROWS], share[CHUNK_ROWS];
+} softmax_of_rows;
+
+/* y = share * (softmax(z) - everywhere), zero in the padding. */
+static void softmax_row(real *y, const real *z, softmax_of_rows *of, ptrdiff_t r, real everywhere, ptrdiff_t n) {
+    const real m = of->most[r] = row_max(z, n);
+    const ptrdiff_t padded = round_up(n, BP_LANES);
     for (ptrdiff_t j = 0; j < padded; j += BP_LANES)
-        for (int l = 0; l < BP_LANES; l++) e[j + l] = bp_exp(z[j + l] - m);
-    for (ptrdiff_t j = n / VL * VL; j < padded; j += VL) storeu(e + j, first_of(loadu(e + j), n - j));
-    return lane_sum(e, padded);
+        for (int l = 0; l < BP_LANES; l++) y[j + l] = bp_exp(z[j + l] - m);
+    for (ptrdiff_t j = n / VL * VL; j < padded; j += VL) storeu(y + j, first_of(loadu(y + j), n - j));
+    const vec sum = splat(of->sum[r] = lane_sum(y, padded)), share = splat(of->share[r]), rest = splat(everywhere) * share;
+    for (ptrdiff_t j = 0; j < n; j += VL) storeu(y + j, first_of(VFMA(loadu(y + j) / sum, share, -rest), n - j));
+}
+
+/* The same of VL rows of at most BP_LANES numbers, column by column with a lane for each row; the same bits. */
+static void softmax_columns(real *y, const real *z, softmax_of_rows *of, ptrdiff_t r, real everywhere, ptrdiff_t n,
+                            ptrdiff_t ld) {
+    vec column[BP_LANES], sum[BP_LANES];
+    for (ptrdiff_t j = 0; j < BP_LANES; j += VL) {
+        for (ptrdiff_t i = 0; i < VL; i++) column[j + i] = loadu(z + i * ld + j);
+        turn(column + j);
+    }
+    vec most = column[0];
+    for (ptrdiff_t j = 1; j < n; j++) most = larger(column[j], most);
+    for (ptrdiff_t j = 0; j < n; j++) {
+        real *e = (real *)(column + j);
+        for (int l = 0; l < VL; l++) e[l] = bp_exp(e[l] - most[l]);
+    }
+    for (ptrdiff_t j = 0; j < BP_LANES; j++) sum[j] = column[j] = j < n ? column[j] : splat(0);
+    for (int half = BP_LANES / 2; half; half /= 2) /* as lane_sum folds them */
+        for (int j = 0; j < half; j++) sum[j] += sum[j + half];
+    const vec share = loadu(of->share + r), rest = splat(everywhere) * share;
+    for (ptrdiff_t j = 0; j < n; j++) column[j] = VFMA(column[j] / sum[0], share, -rest);
+    for (ptrdiff_t j = 0; j < BP_LANES; j += VL) {
+        turn(column + j);
+        for (ptrdiff_t i = 0; i < VL; i++) storeu(y + i * ld + j, column[j + i]);
+    }
+    storeu(of->most + r, most);
+    storeu(of->sum + r, sum[0]);
+}
+
+static void softmax_rows(real *y, const real *z, softmax_of_rows *of, ptrdiff_t rows, real everywhere, ptrdiff_t n,
+                         ptrdiff_t ld) {
+    ptrdiff_t r = 0;
+    if (n <= BP_LANES)
+        for (; r + VL <= rows; r += VL) softmax_columns(y + r * ld, z + r * ld, of, r, everywhere, n, ld);
+    for (; r < rows; r++) softmax_row(y + r * ld, z + r * ld, of, r, everywhere, n);
 }
 
 static void softmax_forward(void *Y, const void *X, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const double *hyper) {
     (void)hyper;
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        const real *x = (const real *)X + r * ld;
-        real *y = (real *)Y + r * ld;
-        const vec sum = splat(shifted_exp(y, x, row_max(x, n), n));
-        for (ptrdiff_t j = 0; j < n; j += VL) storeu(y + j, first_of(loadu(y + j) / sum, n - j));
-    }
+    softmax_of_rows of;
+    for (ptrdiff_t r = 0; r < CHUNK_ROWS; r++) of.share[r] = 1;
+    for (ptrdiff_t r = 0; r < rows; r += CHUNK_ROWS)
+        softmax_rows((real *)Y + r * ld, (const real *)X + r * ld, &of, smaller(CHUNK_ROWS, rows - r), 0, n, ld);
 }
 
 static void softmax_adjoint(void *DX, const void *DY, const void *X, const void *Y, ptrdiff_t rows, ptrdiff_t n,
@@ -66,22 +108,20 @@ static void cross_entropy(double *values, void *DY, const void *Y, const void *T
 static void softmax_cross_entropy(double *values, void *DZ, const void *Z, const void *T, const double *mean,
                                   ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const double *hyper) {
     const real smoothing = (real)hyper[0], at_t = (real)(1 - hyper[0]), everywhere = (real)(hyper[0] / (double)n);
-    enum { CHUNK = 64 }; /* rows whose logarithms are taken together */
-    for (ptrdiff_t begin = 0; begin < rows; begin += CHUNK) {
-        ptrdiff_t end = smaller(begin + CHUNK, rows);
-        real sums[CHUNK], shifts[CHUNK];
-        for (ptrdiff_t r = begin; r < end; r++) {
-            const real *z = (const real *)Z + r * ld;
-            real *dz = (real *)DZ + r * ld, share = (real)mean[r], rest = everywhere * share;
-            ptrdiff_t t = ((const int64_t *)T)[r];
-            real m = row_max(z, n), target = z[t], sum = shifted_exp(dz, z, m, n);
+    for (ptrdiff_t begin = 0; begin < rows; begin += CHUNK_ROWS) {
+        const ptrdiff_t n_rows = smaller(CHUNK_ROWS, rows - begin);
+        const real *z = (const real *)Z + begin * ld;
+        real *dz = (real *)DZ + begin * ld;
+        softmax_of_rows of;
+        for (ptrdiff_t r = 0; r < n_rows; r++) of.share[r] = (real)mean[begin + r];
+        softmax_rows(dz, z, &of, n_rows, everywhere, n, ld);
+        for (ptrdiff_t r = 0; r < n_rows; r++, z += ld, dz += ld) {
+            const ptrdiff_t t = ((const int64_t *)T)[begin + r];
+            real target = z[t];
             if (smoothing > 0) target = FMA(smoothing, row_sum(z, n) / (real)n, at_t * target);
-            for (ptrdiff_t j = 0; j < n; j += VL)
-                storeu(dz + j, first_of(VFMA(loadu(dz + j) / splat(sum), splat(share), splat(-rest)), n - j));
-            dz[t] -= at_t * share;
-            sums[r - begin] = sum;
-            shifts[r - begin] = m - target;
+            dz[t] -= at_t * of.share[r];
+            of.most[r] -= target;
         }
-        for (ptrdiff_t r = begin; r < end; r++) values[r] = bp_log(sums[r - begin]) + shifts[r - begin];
+        for (ptrdiff_t r = 0; r < n_rows; r++) values[begin + r] = bp_log(of.sum[r]) + of.most[r];
     }
 }

@@ -407,7 +407,8 @@ cdef class Buffers:
             with nogil:
                 denormals = bp_flush_denormals()
                 run.rows = min(self.n_rows, n - run.first)
-                bp_do_rows(run, &run.job, 0, run.rows)
+                bp_do_forward(run, &run.job, 0, run.rows)
+                bp_do_backward(run, &run.job, 0, run.rows)
                 run.kernels.scatter(out + run.first * x.n * run.kernels.real_size, bp_row_of(run, x.delta, x, 0), x.ld,
                                     x.n, run.rows)
                 run.first += run.rows

@@ -19,6 +19,9 @@
 #define INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
+/* A multiple of VL, in a form that shows the compiler that no single numbers are left over. */
+#define WHOLE(n) ((n) & -(ptrdiff_t)VL)
+
 #define SELU_SCALE ((real)1.0507009873554805)
 #define SELU_ALPHA ((real)1.6732632423543772)
 #define GELU_A ((real)1.5957691216057308) /* 2 sqrt(2 / pi) */
@@ -37,44 +40,54 @@ INLINE real log_least(real x) { return bp_log(at_least(x)) + (x < LEAST ? x / LE
     const real h0 = (real)hyper[0], h1 = (real)hyper[1];                                                          \
     (void)h0, (void)h1;
 
-/* Numbers from the first of some rows to the last, padding between them included: one long loop beats many short. */
+/* Numbers from the first of some rows to the last, padding included: one long loop beats many short. */
 INLINE ptrdiff_t extent(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld) {
-    return rows == 0 ? 0 : (rows - 1) * ld + smaller(round_up(n, VL), ld);
+    return rows == 0 ? 0 : (rows - 1) * ld + round_up(n, BP_LANES);
 }
 
-#define ROW(name, f, g)                                                                                           \
+#define FORWARD(name, f)                                                                                          \
     static void name##_forward(void *Y, const void *X, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld,                 \
                                const double *hyper) {                                                             \
         HYPER                                                                                                     \
         real *y_ = Y;                                                                                             \
         const real *x_ = X;                                                                                       \
-        INDEPENDENT for (ptrdiff_t i = 0, end = extent(rows, n, ld); i < end; i++) {                              \
+        INDEPENDENT for (ptrdiff_t i = 0, end = WHOLE(extent(rows, n, ld)); i < end; i++) {                       \
             const real x = x_[i];                                                                                 \
             y_[i] = f;                                                                                            \
         }                                                                                                         \
-    }                                                                                                             \
+    }
+#define ADJOINT(name, g)                                                                                          \
     static void name##_adjoint(void *DX, const void *DY, const void *X, const void *Y, ptrdiff_t rows,            \
                                ptrdiff_t n, ptrdiff_t ld, const double *hyper) {                                  \
         HYPER                                                                                                     \
         real *dx_ = DX;                                                                                           \
         const real *dy_ = DY, *x_ = X, *y__ = Y;                                                                  \
-        INDEPENDENT for (ptrdiff_t i = 0, end = extent(rows, n, ld); i < end; i++) {                              \
+        INDEPENDENT for (ptrdiff_t i = 0, end = WHOLE(extent(rows, n, ld)); i < end; i++) {                       \
             const real dy = dy_[i], x = x_[i], y = y__[i];                                                        \
             (void)x, (void)y;                                                                                     \
             dx_[i] = g;                                                                                           \
         }                                                                                                         \
     }
+#define ROW(name, f, g) FORWARD(name, f) ADJOINT(name, g)
+#define RULE(name, f) FORWARD(name, f)
+#define SAME(name)
 #define ROWWISE(name)
 #include "../../ops/activations.h"
 #undef ROW
+#undef RULE
+#undef SAME
 #undef ROWWISE
 
 #define ROW(name, f, g) {#name, name##_forward, name##_adjoint},
+#define RULE(name, f) {#name, name##_forward, 0},
+#define SAME(name) {#name, 0, 0},
 #define ROWWISE(name) {#name, name##_forward, name##_adjoint},
 static const bp_activation activations[] = {
 #include "../../ops/activations.h"
     {0}};
 #undef ROW
+#undef RULE
+#undef SAME
 #undef ROWWISE
 
 /* -- losses ------------------------------------------------------------------------------------- */
@@ -132,7 +145,7 @@ static void reduce_loss(loss_of_outputs *run, double over, double *values, void 
     static void name##_of_outputs(real *value, real *gradient, const real *y_, const real *t_, ptrdiff_t n,       \
                                   const double *hyper) {                                                          \
         HYPER                                                                                                     \
-        INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) {                                                           \
+        INDEPENDENT for (ptrdiff_t i = 0, end = WHOLE(n); i < end; i++) {                                         \
             const real y = y_[i], t = t_[i];                                                                      \
             value[i] = v;                                                                                         \
             gradient[i] = g;                                                                                      \
@@ -172,7 +185,7 @@ static const bp_loss losses[] = {
         real *w_ = W;                                                                                             \
         (void)slots, (void)c0, (void)c1, (void)c2, (void)c3, (void)c4, (void)c5, (void)c6;                        \
         pointers                                                                                                  \
-        INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) {                                                           \
+        INDEPENDENT for (ptrdiff_t i = 0, end = WHOLE(n); i < end; i++) {                                         \
             const real g = g_[i];                                                                                 \
             real w = w_[i];                                                                                       \
             reads rule;                                                                                           \
@@ -277,13 +290,18 @@ static void gather_translated(real *row, const char *from, const bp_table *table
     }
 }
 
+enum { BP_real = REAL_IS_FLOAT ? BP_float : BP_double };
+
 /* Rows order[begin .. end] of the table, or rows begin .. end where there is no order. */
 static void gather(void *rows, ptrdiff_t ld, ptrdiff_t n, const bp_table *table, const ptrdiff_t *order,
                    ptrdiff_t begin, ptrdiff_t end) {
+    const int copies = table->type == BP_real && !table->translate && table->column_stride == sizeof(real);
     for (ptrdiff_t i = begin; i < end; i++) {
         real *row = (real *)rows + (i - begin) * ld;
         const char *from = table->data + (order ? order[i] : i) * table->row_stride;
-        if (table->translate) gather_translated(row, from, table, n);
+        if (copies)
+            for (ptrdiff_t j = 0; j < n; j += VL) store(row + j, load_first(from + j * (ptrdiff_t)sizeof(real), n - j));
+        else if (table->translate) gather_translated(row, from, table, n);
         else gather_row[table->type](row, from, table->column_stride, n);
     }
 }

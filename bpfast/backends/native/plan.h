@@ -13,7 +13,7 @@ typedef struct {
     ptrdiff_t delta;  /* dE/dy, then dE/d(pre-activation) */
 } bp_value;
 
-/* Rows of n numbers, ld apart; y and x, or dx and dy, may be the same array. */
+/* Rows of n numbers, ld apart; y and x, or dx and dy, may be the same array.  NULL: they are the same numbers. */
 typedef struct {
     const char *name;
     void (*forward)(void *y, const void *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const double *hyper);
@@ -28,6 +28,7 @@ typedef struct {
                 ptrdiff_t n, ptrdiff_t ld, const double *hyper);
 } bp_loss;
 
+/* n: a multiple of the vector's length, as all arrays of parameters have. */
 typedef struct {
     const char *name;
     int n_slots;
@@ -55,7 +56,7 @@ typedef struct {
     int wants_dx;                   /* the input is not the data */
     int adds_dx[2];                 /* another instruction has written this input's delta before */
     const bp_parameter *weight, *bias;
-    const bp_activation *activation; /* NULL: linear */
+    const bp_activation *activation;
     int fused_relu;                 /* the activation is done by the product */
     int masked;                     /* and its adjoint by the product that makes this output's delta, */
     int masks_dx;                   /* which is this one's, for its input */

@@ -1,6 +1,7 @@
 /* A block of a batch as two phases, which a team shares.  Rows: gather, forward, loss and backward, cut by rows.
  * Parameters: gradient and update, cut by the inputs of layers.  Within a phase nothing depends on the cuts, and
- * sums go on in index order, so the bits are the same for any number of threads. */
+ * sums go on in index order, so the bits are the same for any number of threads.  A caller alone goes back through
+ * both layer by layer, while what they read is in its cache. */
 #pragma once
 #include <math.h>
 #include "dtypes.h"
@@ -81,11 +82,14 @@ static bp_job bp_job_of(const bp_run *run, int thread) {
     return job;
 }
 
-static void bp_do_rows(const bp_run *run, const bp_job *job, ptrdiff_t begin, ptrdiff_t end) {
+static void bp_do_forward(const bp_run *run, const bp_job *job, ptrdiff_t begin, ptrdiff_t end) {
     bp_gather_inputs(run, begin, end);
     bp_gather_targets(run, begin, end);
     for (int i = 0; i < run->n_instructions; i++) run->instructions[i].op->forward(job, run->instructions + i, begin, end);
     bp_score(run, begin, end);
+}
+
+static void bp_do_backward(const bp_run *run, const bp_job *job, ptrdiff_t begin, ptrdiff_t end) {
     for (int i = run->n_instructions - 1; i >= 0; i--)
         run->instructions[i].op->backward(job, run->instructions + i, begin, end);
 }
@@ -93,15 +97,15 @@ static void bp_do_rows(const bp_run *run, const bp_job *job, ptrdiff_t begin, pt
 static void bp_rows_block(void *task, int block, int thread) {
     const bp_run *run = task;
     const bp_job job = bp_job_of(run, thread);
-    bp_do_rows(run, &job, run->rows * block / run->row_blocks, run->rows * (block + 1) / run->row_blocks);
+    const ptrdiff_t begin = run->rows * block / run->row_blocks, end = run->rows * (block + 1) / run->row_blocks;
+    bp_do_forward(run, &job, begin, end);
+    bp_do_backward(run, &job, begin, end);
 }
 
 static void bp_rows_phase(bp_run *run) {
-    const ptrdiff_t most = run->rows / BP_FEWEST_ROWS;
-    const int wanted = run->parameter_blocks > 1 ? run->team->n_threads : 1;
-    run->row_blocks = (int)(wanted < most ? wanted : most);
-    if (run->row_blocks > 1) bp_share(run->team, bp_rows_block, run, run->row_blocks);
-    else bp_do_rows(run, &run->job, 0, run->rows);
+    const ptrdiff_t most = run->rows / BP_FEWEST_ROWS, wanted = run->team->n_threads;
+    run->row_blocks = (int)(wanted < most ? wanted : most > 1 ? most : 1);
+    bp_share(run->team, bp_rows_block, run, run->row_blocks);
 }
 
 /* The parameters from one cut to another. */
@@ -121,8 +125,15 @@ static void bp_parameters_block(void *task, int block, int thread) {
 }
 
 static void bp_parameters_phase(bp_run *run) {
-    if (run->parameter_blocks > 1) bp_share(run->team, bp_parameters_block, run, run->parameter_blocks);
-    else bp_do_parameters(run, &run->job, (bp_cut){0, 0}, (bp_cut){run->n_instructions, 0});
+    bp_share(run->team, bp_parameters_block, run, run->parameter_blocks);
+}
+
+static void bp_go_back_alone(const bp_run *run) {
+    for (int i = run->n_instructions - 1; i >= 0; i--) {
+        const bp_instruction *it = run->instructions + i;
+        it->op->backward(&run->job, it, 0, run->rows);
+        if (it->op->gradient) it->op->gradient(&run->job, it, run->rows, 0, run->job.values[it->inputs[0]].n);
+    }
 }
 
 /* Cuts the parameters into blocks of about as many numbers each.  The weight of a single output stays whole. */
@@ -168,10 +179,14 @@ typedef struct {
 
 /* A block of the batch: its losses are added up, and its gradient follows that of the blocks before it. */
 static void bp_do_block(bp_run *run, bp_course *at) {
-    bp_rows_phase(run);
+    const int alone = run->parameter_blocks == 1;
+    if (alone) bp_do_forward(run, &run->job, 0, run->rows);
+    else bp_rows_phase(run);
     for (ptrdiff_t i = 0; i < run->rows; i++) at->loss_sum += run->losses[i] * bp_weight(run, i);
     at->diverged = at->update && !isfinite(at->loss_sum);
-    if (!at->diverged) bp_parameters_phase(run);
+    if (at->diverged) return;
+    if (alone) bp_go_back_alone(run);
+    else bp_parameters_phase(run);
 }
 
 /* What belongs to a step after the gradient of its last block. */

@@ -102,17 +102,17 @@ cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcep
 
     Slots may leave zero where that ends at once: what the second step does not change, no later one will.
     """
-    cdef double numbers[BP_MAX_SLOTS + 2]
-    cdef double before[BP_MAX_SLOTS + 2]
+    cdef double numbers[(BP_MAX_SLOTS + 2) * BP_LANES]
+    cdef double before[(BP_MAX_SLOTS + 2) * BP_LANES]
     cdef double zero = 0
     cdef void *slots[BP_MAX_SLOTS]
     cdef int s
     memset(numbers, 0, sizeof(numbers))
     for s in range(BP_MAX_SLOTS):
-        slots[s] = &numbers[2 + s]
-    update.run(&numbers[0], slots, &numbers[1], 1, coefficients)
+        slots[s] = &numbers[(2 + s) * BP_LANES]
+    update.run(&numbers[0], slots, &numbers[BP_LANES], BP_LANES, coefficients)
     memcpy(before, numbers, sizeof(numbers))
-    update.run(&numbers[0], slots, &numbers[1], 1, coefficients)
+    update.run(&numbers[0], slots, &numbers[BP_LANES], BP_LANES, coefficients)
     return memcmp(numbers, &zero, sizeof(zero)) != 0 or memcmp(numbers, before, sizeof(before)) != 0
 
 
@@ -296,8 +296,7 @@ cdef class Sequence:
             it.wants_dx = of_input or inputs != (0,)
             if names:
                 it.weight, it.bias = layout.find(names[0]), layout.find(names[1])
-            if activation.name != "linear":
-                it.activation = find_activation(layout.kernels, activation.name)
+            it.activation = find_activation(layout.kernels, activation.name)
             copy_hyper(it.hyper, activation)
             it.fused_relu = op == "dense" and activation.name == "relu" and program.widths[output] > 1
         self._fuse_relu_adjoints(program)
@@ -370,20 +369,26 @@ cdef class Kernels:
 
     def activation_forward(self, op, x):
         """y = f(x) for x (n,) or rows (batch, n)."""
+        cdef const bp_activation *activation = find_activation(self.kernels, op.name)
+        if activation.forward == NULL:
+            return np.asarray(x, self.dtype)
         cdef Rows px = Rows(x, self.dtype)
         y = np.empty_like(px.padded)
         cdef double hyper[BP_MAX_HYPER]
         copy_hyper(hyper, op)
-        find_activation(self.kernels, op.name).forward(address(y), px.data, px.n_rows, px.n, px.ld, hyper)
+        activation.forward(address(y), px.data, px.n_rows, px.n, px.ld, hyper)
         return px.unpadded(y)
 
     def activation_adjoint(self, op, dy, x, y):
         """dx = g(dy, x, y), shapes as above."""
+        cdef const bp_activation *activation = find_activation(self.kernels, op.name)
+        if activation.adjoint == NULL:
+            return np.asarray(dy, self.dtype)
         cdef Rows pdy = Rows(dy, self.dtype), px = Rows(x, self.dtype), py = Rows(y, self.dtype)
         dx = np.empty_like(pdy.padded)
         cdef double hyper[BP_MAX_HYPER]
         copy_hyper(hyper, op)
-        find_activation(self.kernels, op.name).adjoint(
+        activation.adjoint(
             address(dx), pdy.data, px.data, py.data, pdy.n_rows, pdy.n, pdy.ld, hyper)
         return pdy.unpadded(dx)
 
@@ -402,17 +407,17 @@ cdef class Kernels:
 
     def update(self, op, g, w, slots, coefficients):
         """-> (w, *slots) after a step with these scalars."""
-        arrays = [np.array(array, self.dtype, order="C") for array in (w, *slots)]
-        g = np.ascontiguousarray(g, self.dtype)
+        changed = [Rows(np.array(array, self.dtype, order="C"), self.dtype) for array in (w, *slots)]
+        cdef Rows pg = Rows(g, self.dtype), slot
         cdef double reals[BP_MAX_COEFFICIENTS]
         cdef void *pointers[BP_MAX_SLOTS]
         cdef int s
         self.copy_coefficients(reals, coefficients)
         for s in range(len(slots)):
-            pointers[s] = address(arrays[1 + s])
-        if g.size:
-            find_update(self.kernels, op.name).run(address(arrays[0]), pointers, address(g), g.size, reals)
-        return tuple(arrays)
+            slot = changed[1 + s]
+            pointers[s] = slot.data
+        find_update(self.kernels, op.name).run((<Rows>changed[0]).data, pointers, pg.data, pg.n_rows * pg.ld, reals)
+        return tuple([(<Rows>array).unpadded((<Rows>array).padded) for array in changed])
 
     def moves_zeros(self, op, coefficients):
         """Whether steps with these scalars change a zero parameter of zero gradient."""

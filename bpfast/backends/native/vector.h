@@ -138,6 +138,23 @@ INLINE ivec is_first(ptrdiff_t n) {
 /* The first n numbers of a vector, zeros for the others, whatever they are. */
 INLINE vec first_of(vec a, ptrdiff_t n) { return (vec)(is_first(n) & (ivec)a); }
 
+/* The same of numbers in memory, anywhere, of which no others are read. */
+INLINE vec load_first(const char *p, ptrdiff_t n) {
+    vec first = {0};
+    if (n >= VL) {
+        memcpy(&first, p, sizeof first);
+        return first;
+    }
+#if defined __AVX512F__ && REAL_IS_FLOAT
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif defined __AVX512F__
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
+#else
+    memcpy(&first, p, (size_t)n * sizeof(real));
+    return first;
+#endif
+}
+
 INLINE vec choose(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
 INLINE vec larger(vec a, vec b) { return choose((ivec)(a > b), a, b); }
 
@@ -180,10 +197,9 @@ INLINE real lane_sum(const real *a, ptrdiff_t n) {
 INLINE ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t to) { return (n + to - 1) / to * to; }
 INLINE ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-/* t[j][i] = s[i][j] for a square of VL x VL: log2(VL) rounds of interleaving the first half with the second. */
-INLINE void transpose(real *t, ptrdiff_t ldt, const real *s, ptrdiff_t lds) {
-    vec a[VL], b[VL];
-    for (int i = 0; i < VL; i++) a[i] = load(s + i * lds);
+/* A square of VL x VL turned, in place: log2(VL) rounds of interleaving the first half with the second. */
+INLINE void turn(vec a[VL]) {
+    vec b[VL];
     for (int round = 1; round < VL; round *= 2) {
         for (int i = 0; i < VL / 2; i++) {
             b[2 * i] = INTERLEAVE_LOW(a[i], a[i + VL / 2]);
@@ -191,5 +207,12 @@ INLINE void transpose(real *t, ptrdiff_t ldt, const real *s, ptrdiff_t lds) {
         }
         for (int i = 0; i < VL; i++) a[i] = b[i];
     }
+}
+
+/* t[j][i] = s[i][j] for such a square. */
+INLINE void transpose(real *t, ptrdiff_t ldt, const real *s, ptrdiff_t lds) {
+    vec a[VL];
+    for (int i = 0; i < VL; i++) a[i] = load(s + i * lds);
+    turn(a);
     for (int i = 0; i < VL; i++) store(t + i * ldt, a[i]);
 }
