@@ -1,6 +1,7 @@
 """What comes in from outside is checked here, before any work: inputs, targets, weights, settings."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from numbers import Complex, Integral, Real
 from typing import NamedTuple
 
@@ -277,6 +278,8 @@ def check_input_shape(shape):
 
 def _array(values, name):
     """-> an ndarray, or an error that says why this container is none."""
+    if type(values) is np.ndarray:
+        return values
     if isinstance(values, np.matrix):
         raise TypeError(f"{name} is a numpy.matrix, whose products differ from an array's; use numpy.asarray({name})")
     if hasattr(values, "tocsr"):
@@ -308,13 +311,11 @@ def check_numbers(values, name):
 
 
 def _blocks(array):
-    """Yield (number of the first row, some rows) of an array: what is made of these takes little memory."""
+    """(number of the first row, some rows) of an array, again and again: what is made of these takes little memory."""
     if array.size <= BLOCK:
-        yield 0, array
-        return
+        return ((0, array),)
     rows = max(1, BLOCK // max(1, array[:1].size))
-    for begin in range(0, len(array), rows):
-        yield begin, array[begin : begin + rows]
+    return ((begin, array[begin : begin + rows]) for begin in range(0, len(array), rows))
 
 
 def _refuse_strings(array, name, expected, cure):
@@ -325,11 +326,16 @@ def _refuse_strings(array, name, expected, cure):
         raise ValueError(f"{name} holds {held}; {expected}: {cure.format(y=name)}")
 
 
+@lru_cache
+def _largest(dtype):
+    return float(np.finfo(dtype).max)
+
+
 def _check_finite(array, name, dtype=np.float64):
     """Refuse NaN, infinity, and what is too large for the dtype, with the first place where it stands."""
     if array.dtype.kind != "f":
         return
-    most, quick = float(np.finfo(dtype).max), array.dtype.char in "fd"
+    most, quick = _largest(dtype), array.dtype.char in "fd"
     for begin, block in _blocks(array):
         if quick and float(np.vdot(block, block)) < most * most:  # then so is every square
             continue

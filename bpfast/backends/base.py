@@ -123,17 +123,9 @@ class Plan(ABC):
         self.trained = self.program.without_last() if fused else program
         self._free = []
 
-    @contextmanager
     def workspace(self):
-        """A workspace for one call; list.pop and append are atomic, so callers in many threads never share one."""
-        try:
-            workspace = self._free.pop()
-        except IndexError:
-            workspace = self.new_workspace()
-        try:
-            yield workspace
-        finally:
-            self._free.append(workspace)
+        """A workspace for one call, by ``with``."""
+        return Borrowed(self._free, self.new_workspace)
 
     @abstractmethod
     def new_workspace(self):
@@ -201,6 +193,29 @@ class Plan(ABC):
     def permutation(self, n, seed, epoch):
         """The order of the rows in an epoch, the same in every backend."""
         return random.permutation(n, seed, epoch)
+
+
+class Borrowed:
+    """One of some free things, or a new one, until the end of ``with``.
+
+    list.pop and append are atomic, so callers in many threads never share one.  A class, as what contextlib makes of a
+    generator takes longer than many a prediction.
+    """
+
+    __slots__ = ("free", "new", "one")
+
+    def __init__(self, free, new):
+        self.free, self.new = free, new
+
+    def __enter__(self):
+        try:
+            self.one = self.free.pop()
+        except IndexError:
+            self.one = self.new()
+        return self.one
+
+    def __exit__(self, *error):
+        self.free.append(self.one)
 
 
 class State(ABC):

@@ -130,21 +130,28 @@ static void dense_clean(const bp_job *job, const bp_instruction *it) {
     }
 }
 
+/* z = x W + b, one row's last n numbers, fewer than a vector, from a weight without padding. */
+static vec last_columns(const real *x, const real *w, const real *b, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t n) {
+    const ptrdiff_t before_end = n_in - (VL + n_out - 1) / n_out; /* up to there a whole vector is the weight's */
+    vec z = load_first((const char *)(b + n_out - n), n);
+    w += n_out - n;
+    for (ptrdiff_t k = 0; k < n_in; k++, w += n_out)
+        z = VFMA(splat(x[k]), k < before_end ? loadu(w) : load_first((const char *)w, n), z);
+    return first_of(z, n);
+}
+
 /* y = f(x W + b) for few rows, from the weight as the user sees it; the same sums in the same order. */
 static void dense_plain(const bp_job *job, const bp_instruction *it, ptrdiff_t rows, const void *weight, const void *bias) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
     real *work = job->work, *z = work + out->before, *vector = job->scratch;
-    const real *x = work + in->value, *w = weight;
-    ptrdiff_t n_in = in->n, n_out = out->n;
+    const real *x = work + in->value, *w = weight, *b = bias;
+    const ptrdiff_t n_in = in->n, n_out = out->n, whole = n_out / VL * VL;
+    for (ptrdiff_t first = 0; first < whole; first += PANEL)
+        panel_product(TILE_SUM, rows, (int)(smaller(PANEL, whole - first) / VL), n_in, x, in->ld, 1, w + first, n_out,
+                      z + first, out->ld, b + first, 0, z, 0);
     if (n_out == 1) memcpy(vector, w, (size_t)n_in * sizeof(real)); /* where its padding is readable */
-    for (ptrdiff_t r = 0; r < rows; r++, x += in->ld) {
-        real *restrict sums = z + r * out->ld;
-        memcpy(sums, bias, (size_t)n_out * sizeof(real));
-        if (n_out == 1)
-            sums[0] += lane_dot(x, vector, n_in);
-        else
-            for (ptrdiff_t k = 0; k < n_in; k++)
-                for (ptrdiff_t j = 0; j < n_out; j++) sums[j] = FMA(x[k], w[k * n_out + j], sums[j]);
-    }
+    for (ptrdiff_t r = 0; r < rows && whole < n_out; r++, x += in->ld)
+        storeu(z + r * out->ld + whole, n_out == 1 ? first_of(splat(b[0] + lane_dot(x, vector, n_in)), 1)
+                                                   : last_columns(x, w, b, n_in, n_out, n_out - whole));
     if (it->activation->forward) it->activation->forward(work + out->value, z, rows, n_out, out->ld, it->hyper);
 }

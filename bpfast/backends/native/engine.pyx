@@ -21,7 +21,7 @@ from .tables import cpu_level
 
 ROWS_PER_BLOCK = 1024  # larger batches run in blocks, so that buffers stay small and a run can stop between them
 FLOPS_PER_BLOCK = 2e9  # about 20 ms of one core
-FLOPS_PER_THREAD = 3e6  # of a step: with less, a thread waits for the others for too long
+FLOPS_PER_THREAD = 4e6  # of a step: with less, a thread waits for the others for too long
 SECONDS_BETWEEN_SIGNALS = 0.05
 FEW_ROWS = 16  # below it, prediction does not pay for packing the weights
 
@@ -49,14 +49,14 @@ class Plan(base.Plan):
         return State(self, parameters)
 
     def forward(self, parameters, workspace, X):
-        outputs = np.empty((len(X), self.program.n_out), self.dtype)
-        (<Buffers>workspace.buffers).infer(self, parameters, base.Data(X, None), None, outputs, None)
+        outputs = np.empty((len(X), (<Sequence>self.inference).output.n), self.dtype)
+        (<Buffers>workspace.buffers).infer(parameters, X, None, None, outputs, None)
         return outputs
 
     def losses(self, parameters, workspace, data, order=None):
         n = len(data.X if order is None else order)
         outputs, values = np.empty((n, self.program.n_out), self.dtype), np.empty(n)
-        (<Buffers>workspace.buffers).infer(self, parameters, data, order, outputs, values)
+        (<Buffers>workspace.buffers).infer(parameters, data.X, data, order, outputs, values)
         return values, outputs
 
     def gradient(self, state, workspace, data):
@@ -207,18 +207,17 @@ cdef class Buffers:
 
     # -- a run -----------------------------------------------------------------------------------------
 
-    cdef bp_run *begin(self, Sequence sequence, data, void *parameters) except NULL:
-        """The run over these rows, as they lie; ``data`` must stay alive."""
+    cdef bp_run *begin(self, Sequence sequence, X, data, void *parameters) except NULL:
+        """The run over these rows, as they lie, which must stay alive; data: their targets and weights, or None."""
         cdef bp_run *run = &self.run
-        cdef const double[::1] weight = data.weight
-        cdef Table X = Table(data.X), y
-        run.X = X.c
-        if data.y is not None:
-            y = Table(data.y if data.y.ndim == 2 else data.y[:, None])
-            run.y = y.c
+        cdef const double[::1] weight = None
+        run.X = (<Table>Table(X)).c
+        if data is not None:
+            run.y = (<Table>Table(data.y if data.y.ndim == 2 else data.y[:, None])).c
+            weight = data.weight
         run.instructions, run.n_instructions = sequence.c, sequence.n
         run.output, run.loss, run.hyper, run.labels = sequence.output, sequence.loss, sequence.loss_hyper, sequence.labels
-        run.order, run.weight = NULL, &weight[0] if data.weight is not None and len(weight) else NULL
+        run.order, run.weight = NULL, &weight[0] if weight is not None and len(weight) else NULL
         run.losses = <double *>self.losses.data
         run.job.parameters, run.job.update, run.job.continues = parameters, NULL, False
         run.row_blocks = run.parameter_blocks = 1
@@ -239,7 +238,7 @@ cdef class Buffers:
                              bp_course *at) except NULL:
         """A run that changes a state, up to its n_steps-th step, and where it begins."""
         cdef Arena parameters = state.arenas[0], gradient = state.gradient
-        cdef bp_run *run = self.begin(self.training, data, parameters.data)
+        cdef bp_run *run = self.begin(self.training, data.X, data, parameters.data)
         cdef const bp_kernels *kernels = run.kernels
         cdef double reals[BP_MAX_COEFFICIENTS]
         cdef int s
@@ -337,11 +336,11 @@ cdef class Buffers:
 
     # -- inference -------------------------------------------------------------------------------------
 
-    cdef int infer(self, plan, parameters, data, order, outputs, values) except -1:
+    cdef int infer(self, parameters, X, data, order, outputs, values) except -1:
         """Outputs of the rows, or of those of ``order``, and where there are targets the losses into ``values``."""
         cdef Py_ssize_t n = len(outputs)
-        cdef bint plain = n < FEW_ROWS, scoring = data.y is not None
-        cdef bp_run *run = self.begin(self.training if scoring else self.inference, data, NULL)
+        cdef bint plain = n < FEW_ROWS, scoring = data is not None
+        cdef bp_run *run = self.begin(self.training if scoring else self.inference, X, data, NULL)
         cdef Sequence sequence = self.inference
         cdef const bp_kernels *kernels = run.kernels
         cdef const bp_value *output = sequence.output
@@ -395,7 +394,7 @@ cdef class Buffers:
 
     cdef int differentiate(self, Sequence sequence, parameters, data, gradient) except -1:
         """dE/d(input) of all rows into ``gradient`` (n, n_in), E their weighted mean loss."""
-        cdef bp_run *run = self.begin(sequence, data, self.pack(parameters))
+        cdef bp_run *run = self.begin(sequence, data.X, data, self.pack(parameters))
         cdef const bp_value *x = run.job.values
         cdef Py_ssize_t n = len(data.X)
         cdef char *out = <char *>address(gradient)

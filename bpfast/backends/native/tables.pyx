@@ -173,9 +173,13 @@ cdef class Table:
         PyObject_GetBuffer(array, &self._buffer, PyBUF_STRIDED_RO)
         self.c.data = <const char *>self._buffer.buf
         self.c.row_stride, self.c.column_stride = self._buffer.strides[0], self._buffer.strides[1]
-        dtype = native_dtype(array.dtype)
+        dtype = array.dtype
+        if dtype in TYPES:
+            self.c.translate = NULL
+        else:
+            self.c.translate = bp_translation(ord(dtype.char), dtype.itemsize, not dtype.isnative)
+            dtype = native_dtype(dtype)
         self.c.type, self.c.size = TYPES[dtype], dtype.itemsize
-        self.c.translate = bp_translation(ord(array.dtype.char), array.itemsize, not array.dtype.isnative)
 
     def __dealloc__(self):
         PyBuffer_Release(&self._buffer)

@@ -1,7 +1,7 @@
 /* Register tiles: C (rows x columns of vectors) = init + A B, summed over k in index order.
  *
  * A[i, k] at A + i * a_row + k * a_k   a number, broadcast      IN
- * B[k, :] at B + k * ldb               aligned vectors          IN
+ * B[k, :] at B + k * ldb               vectors, best aligned    IN
  * init[i] at init + i * ld_init        where the sum begins     IN   (a bias has ld_init = 0)
  * y[i, :] at y + i * ldy         where dE/dC is passed on      IN   (masked only)
  * C[i, :] at C + i * ldc                                        OUT
@@ -30,8 +30,8 @@ enum tile_mode { TILE_SUM, TILE_RELU, TILE_MASKED };
 #define ROWS_11(M, COLUMNS) ROWS_10(M, COLUMNS) M(10, COLUMNS)
 #define ROWS_12(M, COLUMNS) ROWS_11(M, COLUMNS) M(11, COLUMNS)
 
-#define BEGIN(i, j) vec c##i##_##j = load(init + i * ld_init + j * VL);
-#define LOAD(i, j) const vec b##j = load(B + j * VL);
+#define BEGIN(i, j) vec c##i##_##j = loadu(init + i * ld_init + j * VL);
+#define LOAD(i, j) const vec b##j = loadu(B + j * VL);
 #define STEP(i, j) c##i##_##j = VFMA(a, b##j, c##i##_##j);
 #define END_SUM(i, j) store(C + i * ldc + j * VL, c##i##_##j);
 #define END_RELU(i, j) store(C + i * ldc + j * VL, relu_vec(c##i##_##j));
