@@ -28,8 +28,9 @@ RESTRAINTS = {
 
 @pytest.fixture(autouse=True)
 def every_step_is_shared(monkeypatch):
-    """However small it is."""
+    """However small it is, and by units wherever a layer has enough of them."""
     monkeypatch.setattr("bpfast.backends.native.engine.FLOPS_PER_THREAD", 1e-9)
+    monkeypatch.setattr("bpfast.backends.native.engine.FLOPS_TO_SHARE_UNITS", 0)
 
 
 def n_tasks():
@@ -63,6 +64,21 @@ def test_any_number_gives_the_same_bits(monkeypatch, rng, activation, n_out, dty
             history = trainer.fit(X[:n], y[:n], epochs=3, sample_weight=weight[:n])
             found += [digest(trainer.network), history["loss"].tolist()]
         return found
+
+    found = digests(monkeypatch, fit)
+    assert all(each == found[SAME_BITS[0], 1] for each in found.values())
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "softmax"])
+def test_wide_layers(monkeypatch, rng, activation, dtype):
+    """Of several panels, whole and not: cut by units, but not where an activation is of whole rows."""
+    X, y = training_data(10, rng)
+    wide = [bp.Dense(256, activation), bp.Residual(bp.Dense(130, activation), bp.Dense(256, "tanh")),
+            bp.Dense(192, activation), bp.Dense(10, "softmax")]
+
+    def fit(n_threads):
+        trainer = new_trainer(wide, dtype, batch_size=40, n_threads=n_threads)
+        return digest(trainer.network), trainer.fit(X, y, epochs=3)["loss"].tolist(), digest(trainer.network)
 
     found = digests(monkeypatch, fit)
     assert all(each == found[SAME_BITS[0], 1] for each in found.values())

@@ -12,26 +12,36 @@ static ptrdiff_t scratch_size(ptrdiff_t n_in, ptrdiff_t n_out) {
     return transposed + tiles + vector;
 }
 
-/* Rows begin .. end: z = x W + b, y = f(z). */
-static void dense_forward(const bp_job *job, const bp_instruction *it, ptrdiff_t begin, ptrdiff_t end) {
+/* y = f(z) for units first .. last of some rows. */
+static void activate(const bp_instruction *it, const bp_value *out, real *y, const real *z, ptrdiff_t rows, ptrdiff_t first,
+                     ptrdiff_t last) {
+    if (!it->activation->forward) return;
+    if (first == 0 && last == out->n) it->activation->forward(y, z, rows, out->n, out->ld, it->hyper);
+    else
+        for (ptrdiff_t at = first; rows > 0; rows--, at += out->ld) /* others work on the units between */
+            it->activation->forward(y + at, z + at, 1, last - first, out->ld, it->hyper);
+}
+
+/* z = x W + b, y = f(z). */
+static void dense_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
-    const real *x = (real *)job->work + in->value + begin * in->ld;
-    real *z = (real *)job->work + out->before + begin * out->ld, *y = (real *)job->work + out->value + begin * out->ld;
+    const real *x = (real *)job->work + in->value + part.begin * in->ld;
+    const ptrdiff_t rows = part.end - part.begin, last = smaller(part.last, out->n), at = part.begin * out->ld;
+    real *z = (real *)job->work + out->before + at, *y = (real *)job->work + out->value + at;
     real *weight = (real *)job->parameters + it->weight->offset;
     const real *bias = (real *)job->parameters + it->bias->offset;
-    ptrdiff_t rows = end - begin;
     if (out->n == 1)
         for (ptrdiff_t r = 0; r < rows; r++) {
             store(z + r * out->ld, (vec){0}); /* the padding, on which activations work too */
             z[r * out->ld] = bias[0] + lane_dot(x + r * in->ld, weight, in->n);
         }
     else
-        for (ptrdiff_t first = 0; first < out->n; first += PANEL) {
+        for (ptrdiff_t first = part.first; first < last; first += PANEL) {
             panel p = panel_at(weight, in->n, out->n, first);
             panel_product(it->fused_relu ? TILE_RELU : TILE_SUM, rows, (int)(p.width / VL), in->n, x, in->ld, 1, p.begin,
                           p.width, z + first, out->ld, bias + first, 0, z, 0);
         }
-    if (it->activation->forward && !it->fused_relu) it->activation->forward(y, z, rows, out->n, out->ld, it->hyper);
+    if (!it->fused_relu) activate(it, out, y, z, rows, part.first, last);
 }
 
 /* The rows of one panel of W^T: t[n] = W[first .. first + width, n], width numbers, for n < n_out. */
@@ -44,18 +54,23 @@ static void transposed_panel(real *t, real *weight, ptrdiff_t n_in, ptrdiff_t n_
     }
 }
 
-/* Rows begin .. end: delta = f'(z) * dE/dy in place, dE/dx = delta W^T. */
-static void dense_backward(const bp_job *job, const bp_instruction *it, ptrdiff_t begin, ptrdiff_t end) {
+/* delta = f'(z) * dE/dy in place, for whole rows. */
+static void dense_adjoint(const bp_job *job, const bp_instruction *it, bp_part part) {
+    const bp_value *out = job->values + it->output;
+    const ptrdiff_t at = part.begin * out->ld;
+    real *work = job->work, *delta = work + out->delta + at;
+    it->activation->adjoint(delta, delta, work + out->before + at, work + out->value + at, part.end - part.begin, out->n,
+                            out->ld, it->hyper);
+}
+
+/* dE/dx = delta W^T. */
+static void dense_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
-    real *work = job->work, *delta = work + out->delta + begin * out->ld, *t = job->scratch;
+    real *work = job->work, *delta = work + out->delta + part.begin * out->ld, *t = job->scratch;
     real *weight = (real *)job->parameters + it->weight->offset;
-    ptrdiff_t rows = end - begin;
-    if (it->activation->adjoint && !it->masked)
-        it->activation->adjoint(delta, delta, work + out->before + begin * out->ld, work + out->value + begin * out->ld,
-                                rows, out->n, out->ld, it->hyper);
-    if (!it->wants_dx) return;
-    real *dx = work + in->delta + begin * in->ld, *y = work + in->value + begin * in->ld;
-    for (ptrdiff_t first = 0; first < in->n; first += PANEL) {
+    real *dx = work + in->delta + part.begin * in->ld, *y = work + in->value + part.begin * in->ld;
+    const ptrdiff_t rows = part.end - part.begin, last = smaller(part.last, in->n);
+    for (ptrdiff_t first = part.first; first < last; first += PANEL) {
         ptrdiff_t width = smaller(PANEL, round_up(in->n, VL) - first);
         const real *wt = weight + first; /* of a single output: the weight itself */
         if (out->n > 1) {
@@ -68,41 +83,46 @@ static void dense_backward(const bp_job *job, const bp_instruction *it, ptrdiff_
     }
 }
 
-/* The gradient of n parameters in a row: the sum over the batch of a[row] * B[row]. */
+/* The gradient of parameters begin .. begin + n in a row: the sum over the batch of a[row] * B[row]. */
 static void gradient_row(const bp_job *job, const bp_parameter *p, ptrdiff_t rows, const real *a, ptrdiff_t a_row,
-                         const real *B, ptrdiff_t ldb, ptrdiff_t n) {
-    for (ptrdiff_t first = 0; first < n; first += PANEL) {
-        ptrdiff_t width = smaller(PANEL, round_up(n, VL) - first);
+                         const real *B, ptrdiff_t begin, ptrdiff_t ldb, ptrdiff_t n) {
+    const ptrdiff_t end = begin + n;
+    for (ptrdiff_t first = begin; first < end; first += PANEL) {
+        ptrdiff_t width = smaller(PANEL, round_up(end - first, VL));
         real *kept = (real *)job->gradient + p->offset + first, *g = job->update ? job->scratch : kept;
         panel_product(TILE_SUM, 1, (int)(width / VL), rows, a, 0, a_row, B + first, ldb, g, 0,
                       job->continues ? kept : ZEROS, 0, B, 0);
-        for (ptrdiff_t j = n - first; j < width; j++) g[j] = 0; /* f(0) in the padding of B need not be 0 */
+        for (ptrdiff_t j = end - first; j < width; j++) g[j] = 0; /* f(0) in the padding of B need not be 0 */
         if (job->update) step(job, p, first, g, width);
     }
 }
 
-/* dE/dW = x^T delta for inputs begin .. end, and dE/db with the first of them, over all rows of the block. */
+/* dE/dW = x^T delta, and dE/db of a panel with its first row, over all rows of the block.
+ * Row k of panel p is number p n_in + k of the panel rows. */
 static void dense_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_t rows, ptrdiff_t begin, ptrdiff_t end) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
     const real *x = (real *)job->work + in->value, *delta = (real *)job->work + out->delta;
     real *gradient = (real *)job->gradient + it->weight->offset;
-    if (begin == 0) gradient_row(job, it->bias, rows, &ONE, 0, delta, out->ld, out->n);
     if (out->n == 1) {
-        if (begin == 0) gradient_row(job, it->weight, rows, delta, out->ld, x, in->ld, in->n);
+        if (begin > 0) return;
+        gradient_row(job, it->bias, rows, &ONE, 0, delta, 0, out->ld, 1);
+        gradient_row(job, it->weight, rows, delta, out->ld, x, 0, in->ld, in->n);
         return;
     }
-    for (ptrdiff_t first = 0; first < out->n; first += PANEL) {
-        panel p = panel_at(gradient, in->n, out->n, first);
+    for (ptrdiff_t above = begin / in->n * in->n; above < end; above += in->n) { /* the rows of the panels before */
+        panel p = panel_at(gradient, in->n, out->n, above / in->n * PANEL);
+        const ptrdiff_t first = p.first, from = begin > above ? begin - above : 0, to = smaller(end - above, in->n);
         int columns = (int)(p.width / VL);
+        if (from == 0) gradient_row(job, it->bias, rows, &ONE, 0, delta, first, out->ld, smaller(p.width, out->n - first));
         if (!job->update) {
-            real *g = p.begin + begin * p.width;
-            panel_product(TILE_SUM, end - begin, columns, rows, x + begin, 1, in->ld, delta + first, out->ld, g, p.width,
+            real *g = p.begin + from * p.width;
+            panel_product(TILE_SUM, to - from, columns, rows, x + from, 1, in->ld, delta + first, out->ld, g, p.width,
                           job->continues ? g : ZEROS, job->continues ? p.width : 0, x, 0);
             continue;
         }
         ptrdiff_t height = most_rows[columns] * (1 + (CHUNK - 1) / (most_rows[columns] * p.width));
-        for (ptrdiff_t k = begin; k < end; k += height) {
-            ptrdiff_t n = smaller(height, end - k);
+        for (ptrdiff_t k = from; k < to; k += height) {
+            ptrdiff_t n = smaller(height, to - k);
             panel_product(TILE_SUM, n, columns, rows, x + k, 1, in->ld, delta + first, out->ld, job->scratch, p.width,
                           ZEROS, 0, x, 0);
             step(job, it->weight, p.begin + k * p.width - gradient, job->scratch, n * p.width);

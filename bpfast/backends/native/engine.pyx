@@ -23,6 +23,7 @@ ROWS_PER_BLOCK = 1024  # larger batches run in blocks, so that buffers stay smal
 FLOPS_PER_BLOCK = 2e9  # about 20 ms of one core
 FLOPS_PER_THREAD = 4e6  # of a step: with less, a thread waits for the others for too long
 SECONDS_BETWEEN_SIGNALS = 0.05
+FLOPS_TO_SHARE_UNITS = 4e6  # of a layer: with less, cutting it by units does not pay for two more phases
 FEW_ROWS = 16  # below it, prediction does not pay for packing the weights
 
 
@@ -220,9 +221,9 @@ cdef class Buffers:
         run.order, run.weight = NULL, &weight[0] if weight is not None and len(weight) else NULL
         run.losses = <double *>self.losses.data
         run.job.parameters, run.job.update, run.job.continues = parameters, NULL, False
-        run.row_blocks = run.parameter_blocks = 1
-        if run.team != NULL and self.process == getpid():
-            bp_cut_parameters(run, min(2 * run.team.n_threads, BP_MAX_BLOCKS))
+        run.fewest_flops, run.cut_rows = FLOPS_TO_SHARE_UNITS, 0
+        if self.process != getpid():  # a forked child has no threads
+            run.team = NULL
         return run
 
     cdef void *pack(self, parameters) except NULL:
@@ -377,7 +378,7 @@ cdef class Buffers:
                             if plain and arrays[2 * s] != NULL:
                                 kernels.dense_plain(&run.job, it, run.rows, arrays[2 * s], arrays[2 * s + 1])
                             else:
-                                it.op.forward(&run.job, it, 0, run.rows)
+                                it.op.forward(&run.job, it, bp_rows(0, run.rows))
                         if scoring:
                             run.losses = losses + run.first
                             bp_gather_targets(run, 0, run.rows)
@@ -406,8 +407,7 @@ cdef class Buffers:
             with nogil:
                 denormals = bp_flush_denormals()
                 run.rows = min(self.n_rows, n - run.first)
-                bp_do_forward(run, &run.job, 0, run.rows)
-                bp_do_backward(run, &run.job, 0, run.rows)
+                bp_do_stages(run, &run.job, 0, bp_n_stages(run), bp_rows(0, run.rows))
                 run.kernels.scatter(out + run.first * x.n * run.kernels.real_size, bp_row_of(run, x.delta, x, 0), x.ld,
                                     x.n, run.rows)
                 run.first += run.rows

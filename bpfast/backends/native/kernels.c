@@ -42,7 +42,7 @@ INLINE real log_least(real x) { return bp_log(at_least(x)) + (x < LEAST ? x / LE
 
 /* Numbers from the first of some rows to the last, padding included: one long loop beats many short. */
 INLINE ptrdiff_t extent(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld) {
-    return rows == 0 ? 0 : (rows - 1) * ld + round_up(n, BP_LANES);
+    return rows == 0 ? 0 : (rows - 1) * ld + round_up(n, VL);
 }
 
 #define FORWARD(name, f)                                                                                          \
@@ -78,10 +78,10 @@ INLINE ptrdiff_t extent(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld) {
 #undef SAME
 #undef ROWWISE
 
-#define ROW(name, f, g) {#name, name##_forward, name##_adjoint},
-#define RULE(name, f) {#name, name##_forward, 0},
-#define SAME(name) {#name, 0, 0},
-#define ROWWISE(name) {#name, name##_forward, name##_adjoint},
+#define ROW(name, f, g) {#name, name##_forward, name##_adjoint, 0},
+#define RULE(name, f) {#name, name##_forward, 0, 0},
+#define SAME(name) {#name, 0, 0, 0},
+#define ROWWISE(name) {#name, name##_forward, name##_adjoint, 1},
 static const bp_activation activations[] = {
 #include "../../ops/activations.h"
     {0}};
@@ -221,16 +221,17 @@ static const bp_update updates[] = {
 #include "../../ops/dense.h"
 
 /* An activation of whole rows as an instruction of its own. */
-static void rowwise_forward(const bp_job *job, const bp_instruction *it, ptrdiff_t begin, ptrdiff_t end) {
+static void rowwise_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
     real *work = job->work;
-    it->activation->forward(work + out->value + begin * out->ld, work + in->value + begin * in->ld, end - begin, out->n,
-                            out->ld, it->hyper);
+    it->activation->forward(work + out->value + part.begin * out->ld, work + in->value + part.begin * in->ld,
+                            part.end - part.begin, out->n, out->ld, it->hyper);
 }
 
 /* Its input has no other reader, so its delta is written, not added to. */
-static void rowwise_backward(const bp_job *job, const bp_instruction *it, ptrdiff_t begin, ptrdiff_t end) {
+static void rowwise_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
+    const ptrdiff_t begin = part.begin, end = part.end;
     real *work = job->work;
     it->activation->adjoint(work + in->delta + begin * in->ld, work + out->delta + begin * out->ld,
                             work + in->value + begin * in->ld, work + out->value + begin * out->ld, end - begin, out->n,
@@ -238,30 +239,31 @@ static void rowwise_backward(const bp_job *job, const bp_instruction *it, ptrdif
 }
 
 /* y = a + b, whole rows with their padding. */
-static void add_forward(const bp_job *job, const bp_instruction *it, ptrdiff_t begin, ptrdiff_t end) {
+static void add_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *values = job->values, *out = values + it->output;
     real *work = job->work, *y = work + out->value;
     const real *a = work + values[it->inputs[0]].value, *b = work + values[it->inputs[1]].value;
-    for (ptrdiff_t i = begin * out->ld; i < end * out->ld; i++) y[i] = a[i] + b[i];
+    for (ptrdiff_t i = part.begin * out->ld; i < part.end * out->ld; i++) y[i] = a[i] + b[i];
 }
 
-static void add_backward(const bp_job *job, const bp_instruction *it, ptrdiff_t begin, ptrdiff_t end) {
+static void add_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *out = job->values + it->output;
+    const ptrdiff_t begin = part.begin * out->ld, end = part.end * out->ld;
     real *work = job->work;
     const real *dy = work + out->delta;
     for (int s = 0; s < it->n_inputs; s++) {
         real *dx = work + job->values[it->inputs[s]].delta;
         if (it->adds_dx[s])
-            for (ptrdiff_t i = begin * out->ld; i < end * out->ld; i++) dx[i] += dy[i];
+            for (ptrdiff_t i = begin; i < end; i++) dx[i] += dy[i];
         else
-            memcpy(dx + begin * out->ld, dy + begin * out->ld, (size_t)((end - begin) * out->ld) * sizeof(real));
+            memcpy(dx + begin, dy + begin, (size_t)(end - begin) * sizeof(real));
     }
 }
 
 static const bp_op ops[] = {
-    {"dense", dense_forward, dense_backward, dense_gradient, dense_clean},
-    {"rowwise", rowwise_forward, rowwise_backward, 0, 0},
-    {"add", add_forward, add_backward, 0, 0},
+    {"dense", dense_forward, dense_adjoint, dense_backward, dense_gradient, dense_clean},
+    {"rowwise", rowwise_forward, 0, rowwise_backward, 0, 0},
+    {"add", add_forward, 0, add_backward, 0, 0},
     {0}};
 
 /* -- data in and out ---------------------------------------------------------------------------- */

@@ -19,6 +19,7 @@ typedef struct {
     void (*forward)(void *y, const void *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const double *hyper);
     void (*adjoint)(void *dx, const void *dy, const void *x, const void *y, ptrdiff_t rows, ptrdiff_t n,
                     ptrdiff_t ld, const double *hyper);
+    int rowwise; /* works on whole rows */
 } bp_activation;
 
 /* t: int64 labels, or numbers ld apart.  mean: each row's share of the average.  values: a loss per row. */
@@ -78,12 +79,19 @@ typedef struct {
     int continues;                  /* the gradient goes on from an earlier block of the batch */
 } bp_job;
 
-/* forward, backward: for rows begin .. end.  gradient: of parameters, for inputs begin .. end, over all rows.
+/* Rows begin .. end of a value, and of their numbers first .. last: all, or for a weight's sake whole panels. */
+typedef struct {
+    ptrdiff_t begin, end, first, last;
+} bp_part;
+
+typedef void bp_pass(const bp_job *, const bp_instruction *, bp_part);
+
+/* forward: a part of the output.  adjoint: of the output's delta, made that of the pre-activation.  backward: of the
+ * inputs' deltas.  gradient: of parameters, for the weight's panel rows begin .. end, over all rows.
  * clean: zero the padding of parameters and slots, after an update that does not leave zeros alone. */
 struct bp_op {
     const char *name;
-    void (*forward)(const bp_job *, const bp_instruction *, ptrdiff_t begin, ptrdiff_t end);
-    void (*backward)(const bp_job *, const bp_instruction *, ptrdiff_t begin, ptrdiff_t end);
+    bp_pass *forward, *adjoint, *backward;
     void (*gradient)(const bp_job *, const bp_instruction *, ptrdiff_t rows, ptrdiff_t begin, ptrdiff_t end);
     void (*clean)(const bp_job *, const bp_instruction *);
 };

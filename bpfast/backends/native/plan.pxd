@@ -57,10 +57,12 @@ cdef extern from "plan.h" nogil:
         bp_clip clip
         int continues
 
+    ctypedef struct bp_part:
+        Py_ssize_t begin, end, first, last
+
     ctypedef struct bp_op:
         const char *name
-        void (*forward)(const bp_job *, const bp_instruction *, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void (*backward)(const bp_job *, const bp_instruction *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*forward)(const bp_job *, const bp_instruction *, bp_part) noexcept nogil
         void (*gradient)(const bp_job *, const bp_instruction *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*clean)(const bp_job *, const bp_instruction *) noexcept nogil
 

@@ -1,7 +1,8 @@
-/* A block of a batch as two phases, which a team shares.  Rows: gather, forward, loss and backward, cut by rows.
- * Parameters: gradient and update, cut by the inputs of layers.  Within a phase nothing depends on the cuts, and
- * sums go on in index order, so the bits are the same for any number of threads.  A caller alone goes back through
- * both layer by layer, while what they read is in its cache. */
+/* A block of a batch, which a team shares in phases.  Forward and backward are stages: one after the other they are cut
+ * by rows, but a wide layer by units, so that a thread keeps the panels of the weight that it has just changed in its
+ * cache.  At last gradient and update are cut by parameters.  Within a phase nothing depends on the cuts, and sums go
+ * on in index order, so the bits are the same for any number of threads.  A caller alone goes back layer by layer,
+ * while what the gradient reads is in its cache. */
 #pragma once
 #include <math.h>
 #include "dtypes.h"
@@ -10,10 +11,10 @@
 
 enum { BP_FEWEST_ROWS = 6 }; /* of a cut: those of a register tile */
 
-/* Where the parameters of a block begin: an input of an instruction. */
+/* Where the parameters of a block begin: a panel row of an instruction whose units are not shared. */
 typedef struct {
     int instruction;
-    ptrdiff_t input;
+    ptrdiff_t row;
 } bp_cut;
 
 /* Rows first .. first + rows of an order are at hand. */
@@ -35,7 +36,9 @@ typedef struct {
     double *losses, *shares;              /* of each row */
     double coefficients[BP_MAX_COEFFICIENTS]; /* of the step, as reals */
     ptrdiff_t first, rows;
-    int row_blocks, parameter_blocks;     /* that the team shares */
+    double fewest_flops;                  /* of a layer whose units are worth two phases */
+    int n_blocks, first_stage, end_stage; /* of the phase that the team shares */
+    ptrdiff_t cut_rows;                   /* of the block for which the parameters are cut here; 0: none */
     bp_cut cuts[BP_MAX_BLOCKS + 1];
 } bp_run;
 
@@ -82,82 +85,141 @@ static bp_job bp_job_of(const bp_run *run, int thread) {
     return job;
 }
 
-static void bp_do_forward(const bp_run *run, const bp_job *job, ptrdiff_t begin, ptrdiff_t end) {
-    bp_gather_inputs(run, begin, end);
-    bp_gather_targets(run, begin, end);
-    for (int i = 0; i < run->n_instructions; i++) run->instructions[i].op->forward(job, run->instructions + i, begin, end);
-    bp_score(run, begin, end);
-}
+static inline bp_part bp_rows(ptrdiff_t begin, ptrdiff_t end) { return (bp_part){begin, end, 0, PTRDIFF_MAX}; }
 
-static void bp_do_backward(const bp_run *run, const bp_job *job, ptrdiff_t begin, ptrdiff_t end) {
-    for (int i = run->n_instructions - 1; i >= 0; i--)
-        run->instructions[i].op->backward(job, run->instructions + i, begin, end);
-}
+/* -- stages: gather, the instructions forward, the loss, and of each instruction backward its adjoint and the rest -- */
 
-static void bp_rows_block(void *task, int block, int thread) {
-    const bp_run *run = task;
-    const bp_job job = bp_job_of(run, thread);
-    const ptrdiff_t begin = run->rows * block / run->row_blocks, end = run->rows * (block + 1) / run->row_blocks;
-    bp_do_forward(run, &job, begin, end);
-    bp_do_backward(run, &job, begin, end);
-}
+static int bp_n_stages(const bp_run *run) { return 3 * run->n_instructions + 2; }
+static int bp_loss_stage(const bp_run *run) { return run->n_instructions + 1; }
 
-static void bp_rows_phase(bp_run *run) {
-    const ptrdiff_t most = run->rows / BP_FEWEST_ROWS, wanted = run->team->n_threads;
-    run->row_blocks = (int)(wanted < most ? wanted : most > 1 ? most : 1);
-    bp_share(run->team, bp_rows_block, run, run->row_blocks);
-}
-
-/* The parameters from one cut to another. */
-static void bp_do_parameters(const bp_run *run, const bp_job *job, bp_cut from, bp_cut to) {
-    for (int i = from.instruction; i <= to.instruction && i < run->n_instructions; i++) {
-        const bp_instruction *it = run->instructions + i;
-        ptrdiff_t begin = i == from.instruction ? from.input : 0;
-        ptrdiff_t end = i == to.instruction ? to.input : run->job.values[it->inputs[0]].n;
-        if (it->op->gradient && begin < end) it->op->gradient(job, it, run->rows, begin, end);
+static void bp_do_stage(const bp_run *run, const bp_job *job, int stage, bp_part part) {
+    const int n = run->n_instructions, back = stage - n - 2;
+    if (stage == 0) {
+        bp_gather_inputs(run, part.begin, part.end);
+        bp_gather_targets(run, part.begin, part.end);
+    } else if (stage <= n) {
+        const bp_instruction *it = run->instructions + stage - 1;
+        it->op->forward(job, it, part);
+    } else if (back < 0) bp_score(run, part.begin, part.end);
+    else {
+        const bp_instruction *it = run->instructions + n - 1 - back / 2;
+        if (back % 2) {
+            if (it->wants_dx) it->op->backward(job, it, part);
+        } else if (it->op->adjoint && it->activation->adjoint && !it->masked) it->op->adjoint(job, it, part);
     }
 }
 
-static void bp_parameters_block(void *task, int block, int thread) {
+static void bp_do_stages(const bp_run *run, const bp_job *job, int first, int end, bp_part part) {
+    for (int stage = first; stage < end; stage++) bp_do_stage(run, job, stage, part);
+}
+
+/* The units of a stage, where the team does better to share these than rows; else 0. */
+static ptrdiff_t bp_shared_units(const bp_run *run, int stage) {
+    const int n = run->n_instructions, back = stage - n - 2, forward = stage > 0 && stage <= n;
+    if (!forward && (back < 0 || back % 2 == 0)) return 0;
+    const bp_instruction *it = run->instructions + (forward ? stage - 1 : n - 1 - back / 2);
+    const ptrdiff_t n_in = run->job.values[it->inputs[0]].n, n_out = run->job.values[it->output].n;
+    if (!it->weight || n_out == 1 || (forward ? it->activation->rowwise : !it->wants_dx)) return 0;
+    const ptrdiff_t units = forward ? n_out : n_in, panel = run->kernels->panel, threads = run->team->n_threads;
+    const ptrdiff_t busiest = ((units + panel - 1) / panel + threads - 1) / threads * panel; /* thread's units */
+    const double flops = 2.0 * (double)run->rows * (double)(n_in * n_out);
+    return 7 * busiest * threads <= 8 * units && flops >= run->fewest_flops ? units : 0;
+}
+
+/* -- phases ------------------------------------------------------------------------------------------------ */
+
+static void bp_do_rows(void *task, int block, int thread) {
     const bp_run *run = task;
     const bp_job job = bp_job_of(run, thread);
-    bp_do_parameters(run, &job, run->cuts[block], run->cuts[block + 1]);
+    bp_do_stages(run, &job, run->first_stage, run->end_stage,
+                 bp_rows(run->rows * block / run->n_blocks, run->rows * (block + 1) / run->n_blocks));
 }
 
-static void bp_parameters_phase(bp_run *run) {
-    bp_share(run->team, bp_parameters_block, run, run->parameter_blocks);
+static void bp_do_units(void *task, int block, int thread) {
+    const bp_run *run = task;
+    const bp_job job = bp_job_of(run, thread);
+    const ptrdiff_t panel = run->kernels->panel, units = bp_shared_units(run, run->first_stage);
+    const ptrdiff_t panels = (units + panel - 1) / panel, end = panels * (block + 1) / run->n_blocks * panel;
+    const bp_part part = {0, run->rows, panels * block / run->n_blocks * panel, end < units ? end : units};
+    bp_do_stage(run, &job, run->first_stage, part);
 }
 
-static void bp_go_back_alone(const bp_run *run) {
-    for (int i = run->n_instructions - 1; i >= 0; i--) {
-        const bp_instruction *it = run->instructions + i;
-        it->op->backward(&run->job, it, 0, run->rows);
-        if (it->op->gradient) it->op->gradient(&run->job, it, run->rows, 0, run->job.values[it->inputs[0]].n);
+static int bp_most_blocks(const bp_run *run) {
+    return 2 * run->team->n_threads < BP_MAX_BLOCKS ? 2 * run->team->n_threads : BP_MAX_BLOCKS;
+}
+
+/* Those stages, in one phase or several. */
+static void bp_share_stages(bp_run *run, int first, int end) {
+    const ptrdiff_t most = run->rows / BP_FEWEST_ROWS, threads = run->team->n_threads;
+    const int row_blocks = (int)(threads < most ? threads : most > 1 ? most : 1);
+    while (first < end) {
+        const int shares_units = bp_shared_units(run, first) > 0;
+        run->first_stage = first++;
+        while (!shares_units && first < end && !bp_shared_units(run, first)) first++;
+        run->end_stage = first;
+        run->n_blocks = shares_units ? bp_most_blocks(run) : row_blocks;
+        bp_share(run->team, shares_units ? bp_do_units : bp_do_rows, run, run->n_blocks);
     }
 }
 
-/* Cuts the parameters into blocks of about as many numbers each.  The weight of a single output stays whole. */
-static void bp_cut_parameters(bp_run *run, int n_blocks) {
+/* The panel rows of an instruction: of every panel of its weight as many as there are inputs. */
+static ptrdiff_t bp_panel_rows(const bp_run *run, const bp_instruction *it) {
+    const ptrdiff_t panel = run->kernels->panel;
+    return it->weight ? run->job.values[it->inputs[0]].n * ((run->job.values[it->output].n + panel - 1) / panel) : 0;
+}
+
+/* A block of the parameters: its share of every layer whose units are shared, and some of the other layers. */
+static void bp_do_parameters(void *task, int block, int thread) {
+    const bp_run *run = task;
+    const bp_job job = bp_job_of(run, thread);
+    const bp_cut from = run->cuts[block], to = run->cuts[block + 1];
+    for (int i = 0; i < run->n_instructions; i++) {
+        const bp_instruction *it = run->instructions + i;
+        const ptrdiff_t rows = bp_panel_rows(run, it);
+        ptrdiff_t begin = i < from.instruction ? rows : i == from.instruction ? from.row : 0;
+        ptrdiff_t end = i < to.instruction ? rows : i == to.instruction ? to.row : 0;
+        if (bp_shared_units(run, i + 1)) begin = rows * block / run->n_blocks, end = rows * (block + 1) / run->n_blocks;
+        if (begin < end) it->op->gradient(&job, it, run->rows, begin, end);
+    }
+}
+
+/* Cuts the parameters of the layers whose units are not shared into blocks of about as many numbers each.
+ * The weight of a single output stays whole. */
+static void bp_cut_parameters(bp_run *run) {
     const bp_value *values = run->job.values;
     double total = 0, sum = 0;
     int block = 0;
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < run->n_instructions; i++) {
             const bp_instruction *it = run->instructions + i;
-            const ptrdiff_t n_in = values[it->inputs[0]].n, n_out = values[it->output].n;
-            const double size = it->op->gradient ? (double)(n_in * n_out) : 0;
+            const ptrdiff_t rows = bp_shared_units(run, i + 1) ? 0 : bp_panel_rows(run, it), n_out = values[it->output].n;
+            const double size = (double)(rows ? values[it->inputs[0]].n * n_out : 0);
             if (pass == 0) {
                 total += size;
                 continue;
             }
-            for (; block < n_blocks && sum + size > total * block / n_blocks; block++) {
-                ptrdiff_t input = (ptrdiff_t)((total * block / n_blocks - sum) / (double)n_out);
-                run->cuts[block] = (bp_cut){i, n_out == 1 ? 0 : input - input % BP_FEWEST_ROWS};
+            for (; block < run->n_blocks && sum + size > total * block / run->n_blocks; block++) {
+                const ptrdiff_t row = (ptrdiff_t)((total * block / run->n_blocks - sum) / size * (double)rows);
+                run->cuts[block] = (bp_cut){i, n_out == 1 ? 0 : row - row % BP_FEWEST_ROWS};
             }
             sum += size;
         }
-    run->cuts[n_blocks] = (bp_cut){run->n_instructions, 0};
-    run->parameter_blocks = n_blocks;
+    for (; block <= run->n_blocks; block++) run->cuts[block] = (bp_cut){run->n_instructions, 0};
+}
+
+static void bp_share_parameters(bp_run *run) {
+    run->n_blocks = bp_most_blocks(run);
+    if (run->cut_rows != run->rows) bp_cut_parameters(run);
+    run->cut_rows = run->rows;
+    bp_share(run->team, bp_do_parameters, run, run->n_blocks);
+}
+
+static void bp_go_back_alone(const bp_run *run) {
+    for (int i = run->n_instructions - 1, stage = bp_loss_stage(run) + 1; i >= 0; i--, stage += 2) {
+        const bp_instruction *it = run->instructions + i;
+        bp_do_stages(run, &run->job, stage, stage + 2, bp_rows(0, run->rows));
+        if (it->op->gradient) it->op->gradient(&run->job, it, run->rows, 0, bp_panel_rows(run, it));
+    }
 }
 
 /* -- the batches of an epoch ----------------------------------------------------------------------------- */
@@ -179,14 +241,14 @@ typedef struct {
 
 /* A block of the batch: its losses are added up, and its gradient follows that of the blocks before it. */
 static void bp_do_block(bp_run *run, bp_course *at) {
-    const int alone = run->parameter_blocks == 1;
-    if (alone) bp_do_forward(run, &run->job, 0, run->rows);
-    else bp_rows_phase(run);
+    const int until = bp_loss_stage(run) + 1;
+    if (run->team) bp_share_stages(run, 0, bp_n_stages(run));
+    else bp_do_stages(run, &run->job, 0, until, bp_rows(0, run->rows));
     for (ptrdiff_t i = 0; i < run->rows; i++) at->loss_sum += run->losses[i] * bp_weight(run, i);
     at->diverged = at->update && !isfinite(at->loss_sum);
     if (at->diverged) return;
-    if (alone) bp_go_back_alone(run);
-    else bp_parameters_phase(run);
+    if (run->team) bp_share_parameters(run);
+    else bp_go_back_alone(run);
 }
 
 /* What belongs to a step after the gradient of its last block. */

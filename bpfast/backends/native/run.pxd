@@ -5,8 +5,6 @@ from libc.stdint cimport uint64_t
 from .plan cimport *
 
 cdef extern from "team.h" nogil:
-    enum: BP_MAX_BLOCKS
-
     ctypedef struct bp_team:
         int n_threads
 
@@ -31,8 +29,8 @@ cdef extern from "run.h" nogil:
         void *targets
         double *losses
         double *shares
-        Py_ssize_t first, rows
-        int row_blocks, parameter_blocks
+        Py_ssize_t first, rows, cut_rows
+        double fewest_flops
 
     ctypedef struct bp_course:
         Py_ssize_t n_rows, batch_size, most_rows
@@ -65,9 +63,9 @@ cdef extern from "run.h" nogil:
     void bp_gather_inputs(const bp_run *, Py_ssize_t, Py_ssize_t)
     void bp_gather_targets(const bp_run *, Py_ssize_t, Py_ssize_t)
     void bp_score(const bp_run *, Py_ssize_t, Py_ssize_t)
-    void bp_do_forward(const bp_run *, const bp_job *, Py_ssize_t, Py_ssize_t)
-    void bp_do_backward(const bp_run *, const bp_job *, Py_ssize_t, Py_ssize_t)
+    bp_part bp_rows(Py_ssize_t, Py_ssize_t)
+    int bp_n_stages(const bp_run *)
+    void bp_do_stages(const bp_run *, const bp_job *, int, int, bp_part)
     void *bp_row_of(const bp_run *, Py_ssize_t, const bp_value *, Py_ssize_t)
-    void bp_cut_parameters(bp_run *, int)
     void bp_train(bp_run *, bp_course *)
     void bp_train_epochs(bp_run *, bp_course *, bp_epochs *, Py_ssize_t, double)

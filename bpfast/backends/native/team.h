@@ -14,7 +14,7 @@
 typedef void bp_work(void *task, int block, int thread);
 
 enum { BP_MAX_BLOCKS = 32 };
-#define BP_SPIN_SECONDS 10e-6
+#define BP_SPIN_SECONDS 50e-6 /* about what falling asleep and being woken costs */
 
 typedef struct {
     /* The phase << 32 | a bit for each block that nobody has claimed: one word, so that a late thread can claim no
