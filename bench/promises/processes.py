@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 from promise import DEADLINE, THREADS, Broken, child, promise, receive
 from threads import in_another_thread
-from work import SMALL, TINY, Work, digest
+from work import MEDIUM, SMALL, TINY, Work, digest
 
 import bpfast as bp
 from bpfast.backends import native
@@ -71,7 +71,8 @@ def loky(n_threads, repeats, case):
 BITS = {
     "1 output": TINY,
     "10 outputs": SMALL,
-    "17 outputs, clipped": Work((30, 70, 17), 50, 1000, clip=bp.ClipGlobalNorm(0.5)),
+    "10 outputs, layers cut by units": MEDIUM,
+    "17 outputs, clipped": Work((30, 170, 17), 500, 2000, clip=bp.ClipGlobalNorm(0.5)),
     "1000 outputs": Work((30, 64, 1000), 100, 500),
     "full batch": Work((64, 64, 1), "full", 5000),
 }

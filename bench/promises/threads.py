@@ -92,7 +92,7 @@ def two_models(n_threads, repeats, case):
 
 @promise("two threads in one Trainer: a second fit let in, or a first one disturbed", 0, repeats=50, quick=5)
 def one_trainer(n_threads, repeats, case):
-    expected, disturbed = digest(SMALL.fitted(n_threads, epochs=40)), 0
+    expected, disturbed = digest(SMALL.fitted(n_threads, epochs=200)), 0
     for _ in range(repeats):
         trainer, let_in, refused = SMALL.trainer(n_threads), [], []
 
@@ -106,7 +106,7 @@ def one_trainer(n_threads, repeats, case):
                         refused.append(trainer.predict(SMALL.data()[0]))
 
         with in_another_thread(intrude):
-            trainer.fit(*SMALL.data(), epochs=40)
+            trainer.fit(*SMALL.data(), epochs=200)
             found = digest(trainer)
         disturbed += found != expected or any(let_in) or not refused
     return disturbed

@@ -49,7 +49,7 @@ def digest(trainer):
 
 
 TINY = Work((13, 50, 1), 32, 2048)
-SMALL = Work((64, 128, 64, 10), 64, 2048)
+SMALL = Work((64, 128, 64, 10), 256, 2048)  # enough rows in a batch to be shared by two threads
 MEDIUM = Work((784, 256, 128, 10), 128, 2048)
 LARGE = Work((784, 1024, 1024, 10), 256, 2048)
 HUGE = Work((1024, 4096, 1024, 1), 64, 128)
