@@ -63,10 +63,15 @@ def adadelta(g, w, v, d, rho, rest, rate, epsilon):
     return w - rate * step, v, d
 
 
+def power(beta, t):
+    """beta^t, 0 <= beta < 1.  From e^-600 on it stays: 1 - beta^t is 1, and NumPy is slow where numbers underflow."""
+    return beta ** minimum(t, 600 / (1 - beta))
+
+
 def adam_coefficients(t, learning_rate, beta1, beta2, epsilon):
     """The bias corrections folded into the rate and epsilon (section 2 of the source, last paragraph)."""
-    correction = sqrt(1 - beta2**t)
-    return beta1, 1 - beta1, beta2, 1 - beta2, learning_rate * correction / (1 - beta1**t), epsilon * correction
+    correction = sqrt(1 - power(beta2, t))
+    return beta1, 1 - beta1, beta2, 1 - beta2, learning_rate * correction / (1 - power(beta1, t)), epsilon * correction
 
 
 def adam(g, w, m, v, beta1, rest1, beta2, rest2, rate, epsilon):
@@ -91,7 +96,7 @@ def nadam_coefficients(t, learning_rate, beta1, beta2, epsilon, momentum_decay):
 
     steps = minimum(t, ceil(40 / (1 - beta1))).astype(int)  # the product of more is below exp(-40), nothing beside 1
     product = cumprod(mu(arange(1, steps.max() + 1)))[steps - 1]
-    correction = sqrt(1 - beta2**t)
+    correction = sqrt(1 - power(beta2, t))
     rate = learning_rate * correction
     return (beta1, 1 - beta1, beta2, 1 - beta2, rate * (1 - mu(t)) / (1 - product),
             rate * mu(t + 1) / (1 - product * mu(t + 1)), epsilon * correction)
@@ -167,7 +172,7 @@ fill(UPDATES, (
            adam_coefficients, adam,
            "w - lr m^ / (sqrt(v^) + epsilon)", "Kingma & Ba 2015, algorithm 1"),
     Update("adamax", MOMENTS, ("m", "u"),
-           lambda t, learning_rate, beta1, beta2, epsilon: (beta1, 1 - beta1, beta2, learning_rate / (1 - beta1**t), epsilon), adamax,
+           lambda t, learning_rate, beta1, beta2, epsilon: (beta1, 1 - beta1, beta2, learning_rate / (1 - power(beta1, t)), epsilon), adamax,
            "w - lr m^ / u, u = max(beta2 u, |g| + epsilon)", "Kingma & Ba 2015, algorithm 2"),
     Update("nadam", {**MOMENTS, "momentum_decay": 4e-3}, ("m", "v"),
            nadam_coefficients, nadam,
