@@ -74,7 +74,9 @@ static void bp_gather_targets(const bp_run *run, ptrdiff_t begin, ptrdiff_t end)
 static void bp_score(const bp_run *run, ptrdiff_t begin, ptrdiff_t end) {
     const bp_value *y = run->output;
     const ptrdiff_t target_size = run->labels ? (ptrdiff_t)sizeof(int64_t) : y->ld * run->kernels->real_size;
-    for (ptrdiff_t i = begin; i < end; i++) run->shares[i] = bp_weight(run, i) / run->weight_sum;
+    const double sum = run->weight_sum;
+    for (ptrdiff_t i = begin; i < end && run->weight; i++) run->shares[i] = bp_weight(run, i) / sum;
+    for (ptrdiff_t i = begin; i < end && !run->weight; i++) run->shares[i] = 1 / sum;
     run->loss->run(run->losses + begin, bp_row_of(run, y->delta, y, begin), bp_row_of(run, y->value, y, begin),
                    (char *)run->targets + begin * target_size, run->shares + begin, end - begin, y->n, y->ld, run->hyper);
 }
@@ -244,8 +246,10 @@ static void bp_do_block(bp_run *run, bp_course *at) {
     const int until = bp_loss_stage(run) + 1;
     if (run->team) bp_share_stages(run, 0, bp_n_stages(run));
     else bp_do_stages(run, &run->job, 0, until, bp_rows(0, run->rows));
-    for (ptrdiff_t i = 0; i < run->rows; i++) at->loss_sum += run->losses[i] * bp_weight(run, i);
-    at->diverged = at->update && !isfinite(at->loss_sum);
+    double sum = at->loss_sum;
+    for (ptrdiff_t i = 0; i < run->rows; i++) sum += run->losses[i] * bp_weight(run, i);
+    at->loss_sum = sum;
+    at->diverged = at->update && !isfinite(sum);
     if (at->diverged) return;
     if (run->team) bp_share_parameters(run);
     else bp_go_back_alone(run);
