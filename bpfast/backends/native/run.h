@@ -123,9 +123,9 @@ static ptrdiff_t bp_shared_units(const bp_run *run, int stage) {
     const ptrdiff_t n_in = run->job.values[it->inputs[0]].n, n_out = run->job.values[it->output].n;
     if (!it->weight || n_out == 1 || (forward ? it->activation->rowwise : !it->wants_dx)) return 0;
     const ptrdiff_t units = forward ? n_out : n_in, panel = run->kernels->panel, threads = run->team->n_threads;
-    const ptrdiff_t busiest = ((units + panel - 1) / panel + threads - 1) / threads * panel; /* thread's units */
+    const ptrdiff_t most = ((units + panel - 1) / panel + threads - 1) / threads * panel; /* of one thread */
     const double flops = 2.0 * (double)run->rows * (double)(n_in * n_out);
-    return 7 * busiest * threads <= 8 * units && flops >= run->fewest_flops ? units : 0;
+    return 7 * most * threads <= 8 * units && flops >= run->fewest_flops ? units : 0; /* else too unequal, or too little */
 }
 
 /* -- phases ------------------------------------------------------------------------------------------------ */
