@@ -306,12 +306,13 @@ def check_numbers(values, name):
         except (TypeError, ValueError, OverflowError) as error:
             raise TypeError(f"{name} holds objects that are not numbers: {error}") from None
     elif kind not in "biuf":
-        raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
+        given = f"strings ({array.dtype})" if kind in "US" else f"dtype {array.dtype}"
+        raise TypeError(f"{name} must hold numbers, got {given}")
     return array
 
 
 def _blocks(array):
-    """(number of the first row, some rows) of an array, again and again: what is made of these takes little memory."""
+    """Pairs (number of the first row, some rows) of an array: what is made of a few rows takes little memory."""
     if array.size <= BLOCK:
         return ((0, array),)
     rows = max(1, BLOCK // max(1, array[:1].size))

@@ -11,6 +11,8 @@ def need(module, purpose):
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
+        if error.name not in (package, None):  # one that it needs itself
+            raise
         command = f'python -m pip install "bpfast[{EXTRAS[package]}]"'
         raise ImportError(f"{purpose} needs {package}: {command}") from error
     return importlib.import_module(module)

@@ -75,7 +75,8 @@ class Optimizer(Description):
             return given
         if isinstance(given, str) and given.lower() in OPTIMIZERS:
             return OPTIMIZERS[given.lower()]()
-        raise ValueError(f"unknown optimizer {given!r}; choose one of: {', '.join(OPTIMIZERS)}, or pass an object")
+        names = ", ".join(OPTIMIZERS)
+        raise ValueError(f"unknown optimizer {given!r}; choose one of: {names}, or pass an object, such as LBFGS()")
 
 
 class SGD(Optimizer):

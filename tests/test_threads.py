@@ -127,7 +127,7 @@ def test_a_team_ends_with_its_fit(rng, monkeypatch):
 
 
 def test_a_small_step_is_not_shared(rng, monkeypatch):
-    monkeypatch.setattr("bpfast.backends.native.engine.FLOPS_PER_THREAD", 3e6)
+    monkeypatch.undo()  # every_step_is_shared
     X, y = training_data(3, rng)
     before, within = n_tasks(), []
     new_trainer(layers("relu", 3), "float32", n_threads=4).fit(X, y, callbacks=lambda *_: within.append(n_tasks()))

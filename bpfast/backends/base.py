@@ -198,24 +198,24 @@ class Plan(ABC):
 class Borrowed:
     """One of some free things, or a new one, until the end of ``with``.
 
-    list.pop and append are atomic, so callers in many threads never share one.  A class, as what contextlib makes of a
-    generator takes longer than many a prediction.
+    list.pop and append are atomic, so callers in many threads never share one.
+    A class: what contextlib makes of a generator takes a share of a small prediction.
     """
 
-    __slots__ = ("free", "new", "one")
+    __slots__ = ("free", "new", "thing")
 
     def __init__(self, free, new):
         self.free, self.new = free, new
 
     def __enter__(self):
         try:
-            self.one = self.free.pop()
+            self.thing = self.free.pop()
         except IndexError:
-            self.one = self.new()
-        return self.one
+            self.thing = self.new()
+        return self.thing
 
     def __exit__(self, *error):
-        self.free.append(self.one)
+        self.free.append(self.thing)
 
 
 class State(ABC):

@@ -18,7 +18,7 @@ static void activate(const bp_instruction *it, const bp_value *out, real *y, con
     if (!it->activation->forward) return;
     if (first == 0 && last == out->n) it->activation->forward(y, z, rows, out->n, out->ld, it->hyper);
     else
-        for (ptrdiff_t at = first; rows > 0; rows--, at += out->ld) /* others work on the units between */
+        for (ptrdiff_t at = first; rows > 0; rows--, at += out->ld) /* row by row: the units between are other threads' */
             it->activation->forward(y + at, z + at, 1, last - first, out->ld, it->hyper);
 }
 
@@ -152,11 +152,11 @@ static void dense_clean(const bp_job *job, const bp_instruction *it) {
 
 /* z = x W + b, one row's last n numbers, fewer than a vector, from a weight without padding. */
 static vec last_columns(const real *x, const real *w, const real *b, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t n) {
-    const ptrdiff_t before_end = n_in - (VL + n_out - 1) / n_out; /* up to there a whole vector is the weight's */
-    vec z = load_first((const char *)(b + n_out - n), n);
+    const ptrdiff_t n_safe = n_in - (VL + n_out - 1) / n_out; /* rows from which a whole vector is within the weight */
+    vec z = load_first(b + n_out - n, n);
     w += n_out - n;
     for (ptrdiff_t k = 0; k < n_in; k++, w += n_out)
-        z = VFMA(splat(x[k]), k < before_end ? loadu(w) : load_first((const char *)w, n), z);
+        z = VFMA(splat(x[k]), k < n_safe ? loadu(w) : load_first(w, n), z);
     return first_of(z, n);
 }
 

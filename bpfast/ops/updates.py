@@ -92,7 +92,7 @@ def nadam_coefficients(t, learning_rate, beta1, beta2, epsilon, momentum_decay):
     """The momentum mu of a step grows towards beta1; 1 - the product of all mu takes the place of 1 - beta1^t."""
 
     def mu(t):
-        return beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+        return beta1 * (1 - 0.5 * power(0.96, t * momentum_decay))
 
     steps = minimum(t, ceil(40 / (1 - beta1))).astype(int)  # the product of more is below exp(-40), nothing beside 1
     product = cumprod(mu(arange(1, steps.max() + 1)))[steps - 1]

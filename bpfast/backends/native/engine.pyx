@@ -11,7 +11,7 @@ from libc.string cimport memset
 from posix.unistd cimport getpid
 
 from .run cimport *
-from .tables cimport Arena, Layout, Sequence, Table, address, check_coefficients, find_update, moves_zeros
+from .tables cimport Arena, Layout, Sequence, address, check_coefficients, find_update, moves_zeros, table_of
 
 import numpy as np
 
@@ -22,8 +22,8 @@ from .tables import cpu_level
 ROWS_PER_BLOCK = 1024  # larger batches run in blocks, so that buffers stay small and a run can stop between them
 FLOPS_PER_BLOCK = 2e9  # about 20 ms of one core
 FLOPS_PER_THREAD = 4e6  # of a step: with less, a thread waits for the others for too long
-SECONDS_BETWEEN_SIGNALS = 0.05
 FLOPS_TO_SHARE_UNITS = 4e6  # of a layer: with less, cutting it by units does not pay for two more phases
+SECONDS_BETWEEN_SIGNALS = 0.05
 FEW_ROWS = 16  # below it, prediction does not pay for packing the weights
 
 
@@ -212,16 +212,16 @@ cdef class Buffers:
         """The run over these rows, as they lie, which must stay alive; data: their targets and weights, or None."""
         cdef bp_run *run = &self.run
         cdef const double[::1] weight = None
-        run.X = (<Table>Table(X)).c
+        run.X = table_of(X)
         if data is not None:
-            run.y = (<Table>Table(data.y if data.y.ndim == 2 else data.y[:, None])).c
+            run.y = table_of(data.y if data.y.ndim == 2 else data.y[:, None])
             weight = data.weight
         run.instructions, run.n_instructions = sequence.c, sequence.n
         run.output, run.loss, run.hyper, run.labels = sequence.output, sequence.loss, sequence.loss_hyper, sequence.labels
         run.order, run.weight = NULL, &weight[0] if weight is not None and len(weight) else NULL
         run.losses = <double *>self.losses.data
         run.job.parameters, run.job.update, run.job.continues = parameters, NULL, False
-        run.fewest_flops, run.cut_rows = FLOPS_TO_SHARE_UNITS, 0
+        run.flops_to_share_units, run.cut_rows = FLOPS_TO_SHARE_UNITS, 0
         if self.process != getpid():  # a forked child has no threads
             run.team = NULL
         return run

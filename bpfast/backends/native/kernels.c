@@ -19,7 +19,7 @@
 #define INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
-/* A multiple of VL, in a form that shows the compiler that no single numbers are left over. */
+/* n, a multiple of VL, in a form that shows the compiler that no single numbers are left over. */
 #define WHOLE(n) ((n) & -(ptrdiff_t)VL)
 
 #define SELU_SCALE ((real)1.0507009873554805)
@@ -42,7 +42,7 @@ INLINE real log_least(real x) { return bp_log(at_least(x)) + (x < LEAST ? x / LE
 
 /* Numbers from the first of some rows to the last, padding included: one long loop beats many short. */
 INLINE ptrdiff_t extent(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld) {
-    return rows == 0 ? 0 : (rows - 1) * ld + round_up(n, VL);
+    return rows == 0 ? 0 : WHOLE((rows - 1) * ld + round_up(n, VL));
 }
 
 #define FORWARD(name, f)                                                                                          \
@@ -51,7 +51,7 @@ INLINE ptrdiff_t extent(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld) {
         HYPER                                                                                                     \
         real *y_ = Y;                                                                                             \
         const real *x_ = X;                                                                                       \
-        INDEPENDENT for (ptrdiff_t i = 0, end = WHOLE(extent(rows, n, ld)); i < end; i++) {                       \
+        INDEPENDENT for (ptrdiff_t i = 0, end = extent(rows, n, ld); i < end; i++) {                              \
             const real x = x_[i];                                                                                 \
             y_[i] = f;                                                                                            \
         }                                                                                                         \
@@ -62,7 +62,7 @@ INLINE ptrdiff_t extent(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld) {
         HYPER                                                                                                     \
         real *dx_ = DX;                                                                                           \
         const real *dy_ = DY, *x_ = X, *y__ = Y;                                                                  \
-        INDEPENDENT for (ptrdiff_t i = 0, end = WHOLE(extent(rows, n, ld)); i < end; i++) {                       \
+        INDEPENDENT for (ptrdiff_t i = 0, end = extent(rows, n, ld); i < end; i++) {                              \
             const real dy = dy_[i], x = x_[i], y = y__[i];                                                        \
             (void)x, (void)y;                                                                                     \
             dx_[i] = g;                                                                                           \

@@ -13,12 +13,12 @@ typedef struct {
     ptrdiff_t delta;  /* dE/dy, then dE/d(pre-activation) */
 } bp_value;
 
-/* Rows of n numbers, ld apart; y and x, or dx and dy, may be the same array.  NULL: they are the same numbers. */
+/* Rows of n numbers, ld apart; y and x, or dx and dy, may be the same array. */
 typedef struct {
     const char *name;
-    void (*forward)(void *y, const void *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const double *hyper);
+    void (*forward)(void *y, const void *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const double *hyper); /* NULL: y = x */
     void (*adjoint)(void *dx, const void *dy, const void *x, const void *y, ptrdiff_t rows, ptrdiff_t n,
-                    ptrdiff_t ld, const double *hyper);
+                    ptrdiff_t ld, const double *hyper); /* NULL: dx = dy */
     int rowwise; /* works on whole rows */
 } bp_activation;
 
@@ -79,7 +79,8 @@ typedef struct {
     int continues;                  /* the gradient goes on from an earlier block of the batch */
 } bp_job;
 
-/* Rows begin .. end of a value, and of their numbers first .. last: all, or for a weight's sake whole panels. */
+/* Rows begin .. end of a value, and its units first .. last: whole panels, or all of them (last may exceed n).
+ * Only dense's forward and backward are ever given fewer than all. */
 typedef struct {
     ptrdiff_t begin, end, first, last;
 } bp_part;

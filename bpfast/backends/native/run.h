@@ -36,9 +36,9 @@ typedef struct {
     double *losses, *shares;              /* of each row */
     double coefficients[BP_MAX_COEFFICIENTS]; /* of the step, as reals */
     ptrdiff_t first, rows;
-    double fewest_flops;                  /* of a layer whose units are worth two phases */
+    double flops_to_share_units;          /* of a layer: with fewer, its rows are shared */
     int n_blocks, first_stage, end_stage; /* of the phase that the team shares */
-    ptrdiff_t cut_rows;                   /* of the block for which the parameters are cut here; 0: none */
+    ptrdiff_t cut_rows;                   /* rows of the block that the cuts are for; 0: none */
     bp_cut cuts[BP_MAX_BLOCKS + 1];
 } bp_run;
 
@@ -75,8 +75,10 @@ static void bp_score(const bp_run *run, ptrdiff_t begin, ptrdiff_t end) {
     const bp_value *y = run->output;
     const ptrdiff_t target_size = run->labels ? (ptrdiff_t)sizeof(int64_t) : y->ld * run->kernels->real_size;
     const double sum = run->weight_sum;
-    for (ptrdiff_t i = begin; i < end && run->weight; i++) run->shares[i] = bp_weight(run, i) / sum;
-    for (ptrdiff_t i = begin; i < end && !run->weight; i++) run->shares[i] = 1 / sum;
+    if (run->weight)
+        for (ptrdiff_t i = begin; i < end; i++) run->shares[i] = run->weight[bp_index(run, i)] / sum;
+    else /* one division for all */
+        for (ptrdiff_t i = begin; i < end; i++) run->shares[i] = 1 / sum;
     run->loss->run(run->losses + begin, bp_row_of(run, y->delta, y, begin), bp_row_of(run, y->value, y, begin),
                    (char *)run->targets + begin * target_size, run->shares + begin, end - begin, y->n, y->ld, run->hyper);
 }
@@ -93,22 +95,31 @@ static inline bp_part bp_rows(ptrdiff_t begin, ptrdiff_t end) { return (bp_part)
 
 static int bp_n_stages(const bp_run *run) { return 3 * run->n_instructions + 2; }
 static int bp_loss_stage(const bp_run *run) { return run->n_instructions + 1; }
+static int bp_forward_stage(int instruction) { return instruction + 1; }
+
+/* The instruction of a stage and what is done for it; -> NULL: nothing, or no instruction's stage. */
+static bp_pass *bp_pass_of(const bp_run *run, int stage, const bp_instruction **it) {
+    const int n = run->n_instructions, back = stage - bp_loss_stage(run) - 1;
+    if (stage == 0 || stage == bp_loss_stage(run)) return 0;
+    *it = run->instructions + (stage <= n ? stage - 1 : n - 1 - back / 2);
+    if (stage <= n) return (*it)->op->forward;
+    if (back % 2) return (*it)->wants_dx ? (*it)->op->backward : 0;
+    return (*it)->activation->adjoint && !(*it)->masked ? (*it)->op->adjoint : 0;
+}
+
+static int bp_does_something(const bp_run *run, int stage) {
+    const bp_instruction *it;
+    return stage == 0 || stage == bp_loss_stage(run) || bp_pass_of(run, stage, &it);
+}
 
 static void bp_do_stage(const bp_run *run, const bp_job *job, int stage, bp_part part) {
-    const int n = run->n_instructions, back = stage - n - 2;
-    if (stage == 0) {
+    const bp_instruction *it;
+    bp_pass *pass = bp_pass_of(run, stage, &it);
+    if (pass) pass(job, it, part);
+    else if (stage == 0) {
         bp_gather_inputs(run, part.begin, part.end);
         bp_gather_targets(run, part.begin, part.end);
-    } else if (stage <= n) {
-        const bp_instruction *it = run->instructions + stage - 1;
-        it->op->forward(job, it, part);
-    } else if (back < 0) bp_score(run, part.begin, part.end);
-    else {
-        const bp_instruction *it = run->instructions + n - 1 - back / 2;
-        if (back % 2) {
-            if (it->wants_dx) it->op->backward(job, it, part);
-        } else if (it->op->adjoint && it->activation->adjoint && !it->masked) it->op->adjoint(job, it, part);
-    }
+    } else if (stage == bp_loss_stage(run)) bp_score(run, part.begin, part.end);
 }
 
 static void bp_do_stages(const bp_run *run, const bp_job *job, int first, int end, bp_part part) {
@@ -117,15 +128,17 @@ static void bp_do_stages(const bp_run *run, const bp_job *job, int first, int en
 
 /* The units of a stage, where the team does better to share these than rows; else 0. */
 static ptrdiff_t bp_shared_units(const bp_run *run, int stage) {
-    const int n = run->n_instructions, back = stage - n - 2, forward = stage > 0 && stage <= n;
-    if (!forward && (back < 0 || back % 2 == 0)) return 0;
-    const bp_instruction *it = run->instructions + (forward ? stage - 1 : n - 1 - back / 2);
+    const bp_instruction *it;
+    bp_pass *pass = bp_pass_of(run, stage, &it);
+    if (!pass || !it->weight || pass == it->op->adjoint) return 0;
+    const int forward = pass == it->op->forward;
     const ptrdiff_t n_in = run->job.values[it->inputs[0]].n, n_out = run->job.values[it->output].n;
-    if (!it->weight || n_out == 1 || (forward ? it->activation->rowwise : !it->wants_dx)) return 0;
+    if (n_out == 1 || (forward && it->activation->rowwise)) return 0;
     const ptrdiff_t units = forward ? n_out : n_in, panel = run->kernels->panel, threads = run->team->n_threads;
-    const ptrdiff_t most = ((units + panel - 1) / panel + threads - 1) / threads * panel; /* of one thread */
+    const ptrdiff_t most = ((units + panel - 1) / panel + threads - 1) / threads * panel; /* units of the busiest thread */
     const double flops = 2.0 * (double)run->rows * (double)(n_in * n_out);
-    return 7 * most * threads <= 8 * units && flops >= run->fewest_flops ? units : 0; /* else too unequal, or too little */
+    /* no thread may have more than 8/7 of its share */
+    return 7 * most * threads <= 8 * units && flops >= run->flops_to_share_units ? units : 0;
 }
 
 /* -- phases ------------------------------------------------------------------------------------------------ */
@@ -156,8 +169,11 @@ static void bp_share_stages(bp_run *run, int first, int end) {
     const int row_blocks = (int)(threads < most ? threads : most > 1 ? most : 1);
     while (first < end) {
         const int shares_units = bp_shared_units(run, first) > 0;
+        int works = bp_does_something(run, first);
         run->first_stage = first++;
-        while (!shares_units && first < end && !bp_shared_units(run, first)) first++;
+        for (; !shares_units && first < end && !bp_shared_units(run, first); first++)
+            works |= bp_does_something(run, first);
+        if (!works) continue;
         run->end_stage = first;
         run->n_blocks = shares_units ? bp_most_blocks(run) : row_blocks;
         bp_share(run->team, shares_units ? bp_do_units : bp_do_rows, run, run->n_blocks);
@@ -180,7 +196,7 @@ static void bp_do_parameters(void *task, int block, int thread) {
         const ptrdiff_t rows = bp_panel_rows(run, it);
         ptrdiff_t begin = i < from.instruction ? rows : i == from.instruction ? from.row : 0;
         ptrdiff_t end = i < to.instruction ? rows : i == to.instruction ? to.row : 0;
-        if (bp_shared_units(run, i + 1)) begin = rows * block / run->n_blocks, end = rows * (block + 1) / run->n_blocks;
+        if (bp_shared_units(run, bp_forward_stage(i))) begin = rows * block / run->n_blocks, end = rows * (block + 1) / run->n_blocks;
         if (begin < end) it->op->gradient(&job, it, run->rows, begin, end);
     }
 }
@@ -194,7 +210,8 @@ static void bp_cut_parameters(bp_run *run) {
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < run->n_instructions; i++) {
             const bp_instruction *it = run->instructions + i;
-            const ptrdiff_t rows = bp_shared_units(run, i + 1) ? 0 : bp_panel_rows(run, it), n_out = values[it->output].n;
+            const ptrdiff_t n_out = values[it->output].n;
+            const ptrdiff_t rows = bp_shared_units(run, bp_forward_stage(i)) ? 0 : bp_panel_rows(run, it);
             const double size = (double)(rows ? values[it->inputs[0]].n * n_out : 0);
             if (pass == 0) {
                 total += size;

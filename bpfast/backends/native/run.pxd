@@ -30,7 +30,7 @@ cdef extern from "run.h" nogil:
         double *losses
         double *shares
         Py_ssize_t first, rows, cut_rows
-        double fewest_flops
+        double flops_to_share_units
 
     ctypedef struct bp_course:
         Py_ssize_t n_rows, batch_size, most_rows

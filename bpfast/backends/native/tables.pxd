@@ -5,16 +5,13 @@ cdef enum: CACHE_LINE = 64
 cdef const bp_update *find_update(const bp_kernels *kernels, str name) except NULL
 cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcept nogil
 cdef int check_coefficients(Py_ssize_t n) except -1
+cdef bp_table table_of(array) except *
 cdef void *address(array, int flags=*) except? NULL
 
 cdef class Arena:
     cdef void *_memory
     cdef char *data
     cdef readonly Py_ssize_t size  # bytes
-
-cdef class Table:
-    cdef Py_buffer _buffer
-    cdef bp_table c
 
 cdef class Layout:
     cdef const bp_kernels *kernels

@@ -166,23 +166,22 @@ cdef class Arena:
             memcpy(self.data, other.data, self.size)
 
 
-cdef class Table:
-    """A two-dimensional array from outside, as the kernels gather from it; keeps it alive."""
-
-    def __cinit__(self, array):
-        PyObject_GetBuffer(array, &self._buffer, PyBUF_STRIDED_RO)
-        self.c.data = <const char *>self._buffer.buf
-        self.c.row_stride, self.c.column_stride = self._buffer.strides[0], self._buffer.strides[1]
-        dtype = array.dtype
-        if dtype in TYPES:
-            self.c.translate = NULL
-        else:
-            self.c.translate = bp_translation(ord(dtype.char), dtype.itemsize, not dtype.isnative)
-            dtype = native_dtype(dtype)
-        self.c.type, self.c.size = TYPES[dtype], dtype.itemsize
-
-    def __dealloc__(self):
-        PyBuffer_Release(&self._buffer)
+cdef bp_table table_of(array) except *:
+    """A two-dimensional array from outside, as the kernels gather from it; the caller keeps it alive."""
+    cdef bp_table table
+    cdef Py_buffer buffer
+    dtype = array.dtype
+    if dtype in TYPES:
+        table.translate = NULL
+    else:
+        table.translate = bp_translation(ord(dtype.char), dtype.itemsize, not dtype.isnative)
+        dtype = native_dtype(dtype)
+    table.type, table.size = TYPES[dtype], dtype.itemsize
+    PyObject_GetBuffer(array, &buffer, PyBUF_STRIDED_RO)
+    table.data = <const char *>buffer.buf
+    table.row_stride, table.column_stride = buffer.strides[0], buffer.strides[1]
+    PyBuffer_Release(&buffer)
+    return table
 
 
 cdef void *address(array, int flags=0) except? NULL:
@@ -392,8 +391,7 @@ cdef class Kernels:
         dx = np.empty_like(pdy.padded)
         cdef double hyper[BP_MAX_HYPER]
         copy_hyper(hyper, op)
-        activation.adjoint(
-            address(dx), pdy.data, px.data, py.data, pdy.n_rows, pdy.n, pdy.ld, hyper)
+        activation.adjoint(address(dx), pdy.data, px.data, py.data, pdy.n_rows, pdy.n, pdy.ld, hyper)
         return pdy.unpadded(dx)
 
     def loss(self, op, y, t, mean):

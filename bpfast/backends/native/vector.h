@@ -138,8 +138,8 @@ INLINE ivec is_first(ptrdiff_t n) {
 /* The first n numbers of a vector, zeros for the others, whatever they are. */
 INLINE vec first_of(vec a, ptrdiff_t n) { return (vec)(is_first(n) & (ivec)a); }
 
-/* The same of numbers in memory, anywhere, of which no others are read. */
-INLINE vec load_first(const char *p, ptrdiff_t n) {
+/* The first n numbers at p, which may stand anywhere, and zeros; no others are read.  n >= VL: a whole vector. */
+INLINE vec load_first(const void *p, ptrdiff_t n) {
     vec first = {0};
     if (n >= VL) {
         memcpy(&first, p, sizeof first);
