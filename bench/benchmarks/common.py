@@ -181,8 +181,8 @@ NUMPY_STEPS = {"numpy": NumpyStep, "tuned": TunedNumpyStep}
 class Fit:
     """The same work through the door that users take: ``Trainer.fit``, with all that it costs."""
 
-    def __init__(self, workload, dtype, X, y, backend):
-        self.trainer, self.dtype, self.X, self.y = workload.trainer(backend, dtype), dtype, X, y
+    def __init__(self, workload, dtype, X, y, backend, **options):
+        self.trainer, self.dtype, self.X, self.y = workload.trainer(backend, dtype, **options), dtype, X, y
         self.initial = self.trainer.network.to_vector()
 
     def reset(self):

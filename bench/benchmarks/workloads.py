@@ -52,19 +52,19 @@ class Workload(NamedTuple):
             begin = end
         return weights, biases
 
-    def network(self, dtype):
+    def network(self, dtype, activation="relu"):
         import bpfast as bp
 
         n_in, *hidden, n_out = self.widths
         last = bp.Dense(n_out, "linear" if self.loss == "squared_error" else "softmax")
-        layers = [*(bp.Dense(n, "relu") for n in hidden), last]
+        layers = [*(bp.Dense(n, activation) for n in hidden), last]
         return bp.Network(layers, input_shape=n_in, dtype=dtype, seed=SEED)
 
-    def trainer(self, backend, dtype, **options):
+    def trainer(self, backend, dtype, activation="relu", **options):
         import bpfast as bp
 
-        return bp.Trainer(self.network(dtype), loss=self.loss, optimizer=bp.Adam(1e-3), batch_size=self.batch,
-                          seed=SEED, backend=backend, **options)
+        settings = {"optimizer": bp.Adam(1e-3), "batch_size": self.batch, "seed": SEED, "backend": backend} | options
+        return bp.Trainer(self.network(dtype, activation), loss=self.loss, **settings)
 
 
 WORKLOADS = {
