@@ -29,7 +29,7 @@ class Step(Workload):
 
 
 class Ratio(Workload):
-    params = ([*WORKLOADS], ["native", "numba"])
+    params = ([*WORKLOADS], ["native"])  # compiling numba anew for each takes long; Step has its times
 
     def setup(self, workload, runner):
         super().setup(workload, runner)
