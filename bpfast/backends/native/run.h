@@ -163,18 +163,18 @@ static int bp_most_blocks(const bp_run *run) {
     return 2 * run->team->n_threads < BP_MAX_BLOCKS ? 2 * run->team->n_threads : BP_MAX_BLOCKS;
 }
 
-/* Those stages, in one phase or several. */
-static void bp_share_stages(bp_run *run, int first, int end) {
+/* All stages, as many as can be in one phase. */
+static void bp_share_stages(bp_run *run) {
     const ptrdiff_t most = run->rows / BP_FEWEST_ROWS, threads = run->team->n_threads;
-    const int row_blocks = (int)(threads < most ? threads : most > 1 ? most : 1);
-    while (first < end) {
-        const int shares_units = bp_shared_units(run, first) > 0;
-        int works = bp_does_something(run, first);
-        run->first_stage = first++;
-        for (; !shares_units && first < end && !bp_shared_units(run, first); first++)
-            works |= bp_does_something(run, first);
+    const int row_blocks = (int)(threads < most ? threads : most > 1 ? most : 1), n_stages = bp_n_stages(run);
+    for (int stage = 0; stage < n_stages;) {
+        const int shares_units = bp_shared_units(run, stage) > 0;
+        int works = bp_does_something(run, stage);
+        run->first_stage = stage++;
+        for (; !shares_units && stage < n_stages && !bp_shared_units(run, stage); stage++)
+            works |= bp_does_something(run, stage);
         if (!works) continue;
-        run->end_stage = first;
+        run->end_stage = stage;
         run->n_blocks = shares_units ? bp_most_blocks(run) : row_blocks;
         bp_share(run->team, shares_units ? bp_do_units : bp_do_rows, run, run->n_blocks);
     }
@@ -196,7 +196,8 @@ static void bp_do_parameters(void *task, int block, int thread) {
         const ptrdiff_t rows = bp_panel_rows(run, it);
         ptrdiff_t begin = i < from.instruction ? rows : i == from.instruction ? from.row : 0;
         ptrdiff_t end = i < to.instruction ? rows : i == to.instruction ? to.row : 0;
-        if (bp_shared_units(run, bp_forward_stage(i))) begin = rows * block / run->n_blocks, end = rows * (block + 1) / run->n_blocks;
+        if (bp_shared_units(run, bp_forward_stage(i)))
+            begin = rows * block / run->n_blocks, end = rows * (block + 1) / run->n_blocks;
         if (begin < end) it->op->gradient(&job, it, run->rows, begin, end);
     }
 }
@@ -261,7 +262,7 @@ typedef struct {
 /* A block of the batch: its losses are added up, and its gradient follows that of the blocks before it. */
 static void bp_do_block(bp_run *run, bp_course *at) {
     const int until = bp_loss_stage(run) + 1;
-    if (run->team) bp_share_stages(run, 0, bp_n_stages(run));
+    if (run->team) bp_share_stages(run);
     else bp_do_stages(run, &run->job, 0, until, bp_rows(0, run->rows));
     double sum = at->loss_sum;
     for (ptrdiff_t i = 0; i < run->rows; i++) sum += run->losses[i] * bp_weight(run, i);
