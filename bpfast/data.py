@@ -16,6 +16,13 @@ BLOCK = 1 << 16  # elements looked at in one go, so that a check allocates littl
 
 def check_inputs(X, n_in=None, dtype=np.float64, name="X"):
     """-> X (n, n_in) as a real, finite array, which is the caller's own unless it held objects."""
+    X = check_rows(X, n_in, name)
+    check_finite(X, name, dtype)
+    return X
+
+
+def check_rows(X, n_in=None, name="X"):
+    """-> X (n, n_in) as a real array; whether it is finite is left to those who read it."""
     X = check_numbers(X, name)
     if X.ndim != 2:
         hint = "; one row is X.reshape(1, -1), one column X.reshape(-1, 1)" if X.ndim == 1 else ""
@@ -24,7 +31,6 @@ def check_inputs(X, n_in=None, dtype=np.float64, name="X"):
         raise ValueError(f"{name} is empty: shape {X.shape}; at least one row and one column are needed")
     if n_in is not None and X.shape[1] != n_in:
         raise ValueError(f"{name} has {X.shape[1]} columns, but the network's first layer takes {n_in} inputs")
-    _check_finite(X, name, dtype)
     return X
 
 
@@ -75,7 +81,7 @@ def check_targets(y, n_out, dtype=np.float64, name="y", kind="reals"):
     if y.ndim != 2 or y.shape[1] != n_out:
         expected = f"(n_samples, {n_out})" + (" or (n_samples,)" if n_out == 1 else "")
         raise ValueError(f"{name} must have shape {expected} for a network with {n_out} outputs, got {y.shape}")
-    _check_finite(y, name, dtype)
+    check_finite(y, name, dtype)
     for begin, block in _blocks(y):
         outside = kind.outside(block)
         if not outside.any():
@@ -105,7 +111,7 @@ def check_labels(y, n_out, name="y"):
         y = y[:, 0]
     if y.ndim != 1:
         raise ValueError(f"{name} must be labels (n_samples,) or one-hot (n_samples, {n_out}), got shape {y.shape}")
-    _check_finite(y, name)
+    check_finite(y, name)
     for begin, block in _blocks(y):
         wrong = (block < 0) | (block >= n_out) | (block != np.floor(block))
         if wrong.any():
@@ -124,7 +130,7 @@ def check_weight(weight, n, name="sample_weight"):
     weight = check_numbers(weight, name)
     if weight.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), one weight per row of X, got {weight.shape}")
-    _check_finite(weight, name)
+    check_finite(weight, name)
     if (weight < 0).any():
         row = int(np.argmax(weight < 0))
         raise ValueError(f"{name} must not be negative; row {row} is {weight[row].item()!r}")
@@ -216,7 +222,7 @@ def hold_out(n, share, seed, labels=None):
 def check_parameters(parameters):
     """Refuse NaN and infinity in a network's parameters."""
     for name, array in parameters.items():
-        _check_finite(array, f"parameter {name!r}")
+        check_finite(array, f"parameter {name!r}")
 
 
 def check_integer(value, name, low=1):
@@ -332,7 +338,7 @@ def _largest(dtype):
     return float(np.finfo(dtype).max)
 
 
-def _check_finite(array, name, dtype=np.float64):
+def check_finite(array, name, dtype=np.float64):
     """Refuse NaN, infinity, and what is too large for the dtype, with the first place where it stands."""
     if array.dtype.kind != "f":
         return

@@ -90,8 +90,8 @@ class Network:
         return self.program.n_in if self.program else None
 
     def inputs(self, X):
-        """X as a checked array (n, n_in); the network is built for it if it was not yet."""
-        X = data.check_inputs(X, self.n_in, self.dtype)
+        """X as an array (n, n_in) of numbers; the network is built for it if it was not yet."""
+        X = data.check_rows(X, self.n_in)
         if self.program is None:
             self.build(X.shape[1])
         return X
@@ -101,9 +101,17 @@ class Network:
         X = self.inputs(X)
         if self._plan is None:
             self._plan = self.plan("auto")
-        with self._plan.workspace() as workspace:
+        return self.outputs(self._plan, X)
+
+    def outputs(self, plan, X):
+        """What a plan of this network makes of its ``inputs``; numbers that are not finite are found on the way."""
+        with plan.workspace() as workspace:
             # the dict itself: Mapping's look-ups take a share of a small prediction
-            return self._plan.forward(self._parameters._arrays, workspace, X)
+            outputs = plan.forward(self._parameters._arrays, workspace, X)
+        if outputs is None:
+            data.check_finite(X, "X", self.dtype)
+            raise ValueError("X was changed while it was read")
+        return outputs
 
     def activations(self, X):
         """The outputs of every instruction in order, as the reference computes them: a list of arrays (n, width).
@@ -111,6 +119,7 @@ class Network:
         The first entry is X itself.
         """
         X = self.inputs(X)
+        data.check_finite(X, "X", self.dtype)
         return self.plan("numpy").activations(self.parameters, X.astype(self.dtype))[1]
 
     def plan(self, backend, loss=None, update=None, batch_size=1, restraints=NOTHING, clip=NO_CLIP):

@@ -150,9 +150,7 @@ class Trainer:
     def predict(self, X):
         """Outputs (n, n_out) for the rows of X: probabilities for softmax.  X is read in place, as in ``fit``."""
         X = self.network.inputs(X)
-        plan = self._get_plan()
-        with plan.workspace() as workspace:
-            return plan.forward(self.network.parameters, workspace, X)
+        return self.network.outputs(self._get_plan(), X)
 
     def evaluate(self, X, y, sample_weight=None):
         """-> {"loss": mean over the rows, and the trainer's metrics: without any given, "accuracy" for classes}.

@@ -137,7 +137,7 @@ class Plan(ABC):
 
     @abstractmethod
     def forward(self, parameters, workspace, X):
-        """-> (n, n_out), the network's outputs for the rows of X."""
+        """-> (n, n_out), the network's outputs for the rows of X; None where one is not finite in the plan's dtype."""
 
     @abstractmethod
     def losses(self, parameters, workspace, data, order=None):

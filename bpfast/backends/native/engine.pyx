@@ -7,7 +7,7 @@ cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from posix.unistd cimport getpid
 
 from .run cimport *
@@ -51,8 +51,7 @@ class Plan(base.Plan):
 
     def forward(self, parameters, workspace, X):
         outputs = np.empty((len(X), (<Sequence>self.inference).output.n), self.dtype)
-        (<Buffers>workspace.buffers).infer(parameters, X, None, None, outputs, None)
-        return outputs
+        return outputs if (<Buffers>workspace.buffers).infer(parameters, X, None, None, outputs, None) else None
 
     def losses(self, parameters, workspace, data, order=None):
         n = len(data.X if order is None else order)
@@ -159,7 +158,7 @@ cdef class Buffers:
     cdef Sequence training, inference
     cdef Py_ssize_t n_rows
     cdef double flops_per_step
-    cdef Arena work, scratch, targets, losses, shares, packed
+    cdef Arena values, work, scratch, targets, losses, shares, packed
     cdef bp_run run
     cdef int process  # that the team's threads belong to
 
@@ -173,7 +172,9 @@ cdef class Buffers:
         self.targets = Arena(self.n_rows * self.layout.values[plan.trained.output].ld * 8)
         self.losses, self.shares = Arena(self.n_rows * sizeof(double)), Arena(self.n_rows * sizeof(double))
         run.kernels, run.scratch_size = self.layout.kernels, self.layout.scratch_size * real_size
-        run.job.values, run.job.work = self.layout.values, self.work.data
+        self.values = Arena(len(plan.program.widths) * sizeof(bp_value))
+        memcpy(self.values.data, self.layout.values, self.values.size)
+        run.job.values, run.job.work = <const bp_value *>self.values.data, self.work.data
         run.job.layout, run.job.n_parameters = self.layout.parameters, len(self.layout.shapes)
         run.targets, run.shares = self.targets.data, <double *>self.shares.data
         self.scratch_for(1)
@@ -337,15 +338,27 @@ cdef class Buffers:
 
     # -- inference -------------------------------------------------------------------------------------
 
-    cdef int infer(self, parameters, X, data, order, outputs, values) except -1:
-        """Outputs of the rows, or of those of ``order``, and where there are targets the losses into ``values``."""
+    cdef bint holds_rows(self, const bp_table *X, Py_ssize_t n) noexcept nogil:
+        """Whether X holds rows of n reals as they are in a workspace, but for the padding."""
+        cdef Py_ssize_t size = self.run.kernels.real_size
+        return (X.translate == NULL and X.type == (BP_float if size == 4 else BP_double) and X.column_stride == size
+                and X.row_stride == n * size and (X.data - self.work.data) % size == 0)
+
+    cdef bint infer(self, parameters, X, data, order, outputs, values) except -1:
+        """Outputs of the rows, or of those of ``order``, and where there are targets the losses into ``values``.
+
+        -> False as soon as a number of a row is not finite.
+        """
         cdef Py_ssize_t n = len(outputs)
         cdef bint plain = n < FEW_ROWS, scoring = data is not None
         cdef bp_run *run = self.begin(self.training if scoring else self.inference, X, data, NULL)
         cdef Sequence sequence = self.inference
         cdef const bp_kernels *kernels = run.kernels
         cdef const bp_value *output = sequence.output
+        cdef bp_value *x = <bp_value *>self.values.data
+        cdef bp_value gathered = x[0]
         cdef const bp_instruction *it
+        cdef bint finite = True, in_place = order is None and sequence.reads_in_place and self.holds_rows(&run.X, x.n)
         cdef char *out = <char *>address(outputs)
         cdef double *losses = <double *>address(values) if scoring else NULL
         cdef double seconds = SECONDS_BETWEEN_SIGNALS, end
@@ -365,14 +378,21 @@ cdef class Buffers:
                     arrays[2 * s + i] = address(parameters[name])
         run.first = 0
         try:
-            while run.first < n:
+            while run.first < n and finite:
                 PyErr_CheckSignals()
                 with nogil:
                     denormals = bp_flush_denormals()
                     end = bp_now() + seconds
                     while run.first < n and bp_now() < end:
                         run.rows = min(self.n_rows, n - run.first)
-                        bp_gather_inputs(run, 0, run.rows)
+                        if in_place:
+                            x.value = (run.X.data - self.work.data) // kernels.real_size + run.first * x.n
+                            x.ld = x.n
+                        else:
+                            bp_gather_inputs(run, 0, run.rows)
+                        finite = kernels.all_finite(bp_row_of(run, x.value, x, 0), run.rows * x.ld)
+                        if not finite:
+                            break
                         for s in range(sequence.n):
                             it = &sequence.c[s]
                             if plain and arrays[2 * s] != NULL:
@@ -388,8 +408,9 @@ cdef class Buffers:
                         run.first += run.rows
                     bp_restore_denormals(denormals)
         finally:
+            x[0] = gathered
             free(arrays)
-        return 0
+        return finite
 
     # -- the gradient with respect to the data ---------------------------------------------------------
 

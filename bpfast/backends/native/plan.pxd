@@ -3,7 +3,7 @@
 from libc.stdint cimport uint64_t
 
 cdef extern from "plan.h" nogil:
-    enum: BP_MAX_SLOTS, BP_MAX_COEFFICIENTS, BP_MAX_HYPER, BP_LANES, BP_MAX_THREADS
+    enum: BP_MAX_SLOTS, BP_MAX_COEFFICIENTS, BP_MAX_HYPER, BP_LANES, BP_MAX_THREADS, BP_float, BP_double
 
     ctypedef struct bp_value:
         Py_ssize_t n, ld, value, before, delta

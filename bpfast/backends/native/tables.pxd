@@ -33,5 +33,5 @@ cdef class Sequence:
     cdef const bp_value *output
     cdef const bp_loss *loss
     cdef double loss_hyper[BP_MAX_HYPER]
-    cdef bint labels
+    cdef bint labels, reads_in_place
     cdef int _fuse_relu_adjoints(self, program) except -1

@@ -303,6 +303,8 @@ cdef class Sequence:
             copy_hyper(it.hyper, activation)
             it.fused_relu = op == "dense" and activation.name == "relu" and program.widths[output] > 1
         self._fuse_relu_adjoints(program)
+        self.reads_in_place = all(i.op == "dense" and program.widths[i.output] > 1 for i in program.instructions
+                                  if 0 in i.inputs)
         self.output = &layout.values[program.output]
         if loss is not None:
             self.loss, self.labels = find_loss(layout.kernels, loss.name), loss.labels

@@ -118,10 +118,14 @@ class Plan(base.Plan):
 
     # -- the verbs ---------------------------------------------------------------------------------
 
+    @QUIET
     def forward(self, parameters, workspace, X):
         outputs = np.empty((len(X), self.program.n_out), self.dtype)
         for rows in self._blocks(len(X)):
-            outputs[rows] = self.activations(parameters, self._numbers(X[rows]))[1][self.program.output]
+            x = self._numbers(X[rows])
+            if not np.isfinite(x).all():
+                return None
+            outputs[rows] = self.activations(parameters, x)[1][self.program.output]
         return outputs
 
     @QUIET
