@@ -1,5 +1,6 @@
 """What comes in from outside is checked here, before any work: inputs, targets, weights, settings."""
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from numbers import Complex, Integral, Real
@@ -14,23 +15,32 @@ from .ops.table import within
 BLOCK = 1 << 16  # elements looked at in one go, so that a check allocates little
 
 
-def check_inputs(X, n_in=None, dtype=np.float64, name="X"):
-    """-> X (n, n_in) as a real, finite array, which is the caller's own unless it held objects."""
-    X = check_rows(X, n_in, name)
+def check_inputs(X, input_shape=None, dtype=np.float64, name="X"):
+    """-> X (n, *input_shape) as a real, finite array, which is the caller's own unless it held objects."""
+    X = check_rows(X, input_shape, name)
     check_finite(X, name, dtype)
     return X
 
 
-def check_rows(X, n_in=None, name="X"):
-    """-> X (n, n_in) as a real array; whether it is finite is left to those who read it."""
+def check_rows(X, input_shape=None, name="X"):
+    """-> X (n, *input_shape) as a real array; whether it is finite is left to those who read it.
+
+    Rows of any shape are taken where it is not known: (n_in,), (length, channels) or (height, width, channels).
+    """
     X = check_numbers(X, name)
-    if X.ndim != 2:
+    if not 2 <= X.ndim <= 4 or (input_shape and len(input_shape) == 1 and X.ndim != 2):
         hint = "; one row is X.reshape(1, -1), one column X.reshape(-1, 1)" if X.ndim == 1 else ""
         raise ValueError(f"{name} must have two dimensions (n_samples, n_inputs), got shape {X.shape}{hint}")
-    if X.shape[0] == 0 or X.shape[1] == 0:
+    if 0 in X.shape:
         raise ValueError(f"{name} is empty: shape {X.shape}; at least one row and one column are needed")
-    if n_in is not None and X.shape[1] != n_in:
-        raise ValueError(f"{name} has {X.shape[1]} columns, but the network's first layer takes {n_in} inputs")
+    if input_shape and X.shape[1:] != input_shape:
+        if len(input_shape) == 1:
+            raise ValueError(
+                f"{name} has {X.shape[1]} columns, but the network's first layer takes {input_shape[0]} inputs")
+        cure = ""
+        if math.prod(X.shape[1:]) == math.prod(input_shape):
+            cure = f": {name}.reshape({', '.join(map(str, (-1, *input_shape)))}), if its numbers are in this order"
+        raise ValueError(f"{name} has rows of shape {X.shape[1:]}, but the network takes {input_shape}{cure}")
     return X
 
 
@@ -42,6 +52,8 @@ def check_data(X, y, sample_weight, loss, program, dtype, name=""):
     if loss.labels:
         y = check_labels(y, program.n_out, f"{name}y")
     else:
+        if np.ndim(y) > 2 and np.shape(y)[1:] == program.output_shape:
+            y = np.reshape(y, (len(y), -1))
         y = check_targets(y, program.n_out, dtype, f"{name}y", loss.targets)
     if len(y) != len(X):
         raise ValueError(f"{name}X has {len(X)} rows, but {name}y has {len(y)}; they must be the same")
@@ -274,12 +286,14 @@ def check_dtype(dtype):
 
 
 def check_input_shape(shape):
-    """-> the number of inputs, from an int or a tuple of one."""
-    if isinstance(shape, (tuple, list)):
-        if len(shape) != 1:
-            raise ValueError(f"input_shape of a dense network is one number of inputs, got {shape!r}")
-        (shape,) = shape
-    return check_integer(shape, "input_shape")
+    """-> the shape of a row of inputs, a tuple of 1 to 3 integers, from such a one or an int."""
+    if not isinstance(shape, (tuple, list)):
+        shape = (shape,)
+    if not 1 <= len(shape) <= 3:
+        raise ValueError(
+            "input_shape must be the number of inputs, (length, channels) or (height, width, channels), "
+            f"got {shape!r}")
+    return tuple(check_integer(size, "input_shape") for size in shape)
 
 
 def _array(values, name):

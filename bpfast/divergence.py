@@ -7,13 +7,13 @@ class DivergenceError(ArithmeticError):
     """The loss or a parameter became infinite or NaN; the network is back at the end of the last finite epoch."""
 
 
-def find_culprit(network, parameters, X):
-    """Where the first infinite or NaN number stands in a network with these parameters, in words."""
-    for name, array in parameters.items():
+def find_culprit(network, arrays, X):
+    """Where the first infinite or NaN number stands in a network with these parameters and statistics, in words."""
+    for name, array in arrays.items():
         if not np.isfinite(array).all():
             return f"in parameter {name!r}"
     program = network.program
-    values = network.plan("numpy").activations(parameters, X.astype(network.dtype))[1]
+    values = network.plan("numpy").activations(arrays, X.astype(network.dtype)).values
     for instruction in program.instructions:
         if not np.isfinite(values[instruction.output]).all():
             return f"in the output of layer {instruction.layer!r}"

@@ -153,8 +153,14 @@ class TruncatedNormal(Initializer):
 # -- scaled by the numbers of inputs and outputs ------------------------------------------------------------
 
 
+def fans(shape):
+    """-> n_in, n_out of a weight (n_in, n_out); of a kernel (..., c_in, c_out) the entries that meet in one number."""
+    entries = math.prod(shape[:-2])
+    return entries * shape[-2], entries * shape[-1]
+
+
 class Scaled(Initializer):
-    """w of mean 0 and variance gain^2 * numerator / fan, uniform or normal."""
+    """w of mean 0 and variance gain^2 * numerator / fan, uniform or normal; n_in and n_out are its ``fans``."""
 
     __slots__ = ()
     numerator, gain, formulas = 1, 1.0, {}
@@ -162,8 +168,8 @@ class Scaled(Initializer):
     def __call__(self, rng, shape):
         factor = _factor(self.gain)
         if self.distribution == "normal":
-            return rng.normal(0, factor * np.sqrt(self.numerator / self.fan(*shape)), shape)
-        limit = factor * np.sqrt(3 * self.numerator / self.fan(*shape))
+            return rng.normal(0, factor * np.sqrt(self.numerator / self.fan(*fans(shape))), shape)
+        limit = factor * np.sqrt(3 * self.numerator / self.fan(*fans(shape)))
         return rng.uniform(-limit, limit, shape)
 
     @staticmethod
@@ -231,6 +237,8 @@ class LeCun(Scaled):
 class Orthogonal(Initializer):
     """w = gain * Q, with orthonormal columns, or rows where n_out > n_in; uniform among all such matrices.
 
+    A kernel (..., c_in, c_out) is drawn as the matrix of its filters, one a column.
+
     Q R is the decomposition of a matrix of normal numbers, signs chosen so that R has a positive diagonal.
     ``gain`` is a number, or the activation whose ``gain`` is meant.
     Source: Saxe, McClelland & Ganguli 2014; the signs: Mezzadri 2007.
@@ -244,9 +252,10 @@ class Orthogonal(Initializer):
 
     def __call__(self, rng, shape):
         factor = _factor(self.gain)
-        q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+        n_in, n_out = math.prod(shape[:-1]), shape[-1]
+        q, r = np.linalg.qr(rng.standard_normal((max(n_in, n_out), min(n_in, n_out))))
         q = q * np.where(np.diag(r) < 0, -factor, factor)
-        return np.ascontiguousarray(q if shape[0] >= shape[1] else q.T)
+        return np.ascontiguousarray(q if n_in >= n_out else q.T).reshape(shape)
 
 
 INITIALIZERS = {

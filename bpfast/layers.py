@@ -1,22 +1,22 @@
-"""What a layer is: sizes, activation, initializer.  No arithmetic."""
+"""What a layer is: sizes, activation, initializer.  No arithmetic.
+
+A row of what a layer reads and makes is a vector (n,), or an image (height, width, channels).
+"""
 
 from abc import abstractmethod
 
-from .data import check_integer
+from .backends.base import Noise, Norm
+from .data import check_flag, check_integer, check_real
 from .description import Description
-from .initializers import Initializer
-from .ops.table import ACTIVATIONS, Activation
+from .initializers import Constant, Initializer, Zeros
+from .ops import ACTIVATIONS, table
 
 
 class Layer(Description):
     """A layer describes itself: its shape, its parameters, and the instructions that run it."""
 
     __slots__ = ()
-
-    @property
-    @abstractmethod
-    def output_activation(self):
-        """The activation that makes this layer's outputs."""
+    output_activation = ACTIVATIONS["linear"]  # what makes this layer's outputs
 
     @abstractmethod
     def build(self, builder, x):
@@ -45,9 +45,9 @@ class Dense(Layer):
     def __init__(self, units, activation="linear", *, initializer="auto", name=None):
         self._set(
             units=check_integer(units, "Dense: units"),
-            activation=Activation.get(activation),
-            initializer=initializer if initializer == "auto" else Initializer.get(initializer),
-            name=_name("Dense", name),
+            activation=table.Activation.get(activation),
+            initializer=check_initializer(initializer),
+            name=check_name("Dense", name),
         )
 
     @property
@@ -55,32 +55,200 @@ class Dense(Layer):
         return self.activation
 
     def build(self, builder, x):
-        initializer = self.initializer if self.initializer != "auto" else Initializer.get(self.activation.initializer)
-        if self.activation.rowwise:
-            return builder.rowwise(builder.dense(x, self.units, initializer), self.activation)
-        return builder.dense(x, self.units, initializer, self.activation)
+        (n_in,) = builder.vector(x)
+        weight = builder.parameter("weight", (n_in, self.units), chosen(self.initializer, self.activation))
+        bias = builder.parameter("bias", (self.units,), Zeros())
+        return builder.activated("dense", (x,), (self.units,), self.activation, parameters=(weight, bias))
 
 
-class Residual(Layer):
-    """y = x + F(x), F the given layers; they must keep the width.   Source: He, Zhang, Ren & Sun 2016, eq. 1."""
+class Activation(Layer):
+    """y = f(x), for vectors and images; a function of whole rows such as "softmax" for vectors alone."""
 
-    __slots__ = ("layers", "name")
+    __slots__ = ("activation", "name")
 
-    def __init__(self, *layers, name=None):
-        self._set(layers=check_layers("Residual", layers), name=_name("Residual", name))
+    def __init__(self, activation, *, name=None):
+        self._set(activation=table.Activation.get(activation), name=check_name("Activation", name))
 
     @property
     def output_activation(self):
-        return ACTIVATIONS["linear"]  # a sum
+        return self.activation
+
+    def build(self, builder, x):
+        return builder.activation(x, self.activation)
+
+
+class Flatten(Layer):
+    """An image (height, width, channels) as a vector, row by row of pixels; a vector stays as it is."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, *, name=None):
+        self._set(name=check_name("Flatten", name))
+
+    def build(self, builder, x):
+        return builder.flatten(x)
+
+
+class Scale(Layer):
+    """y = s x, a trained factor s (c,) for each channel or unit, which begins at ``initial``.
+
+    Behind the last layer of a residual branch it lets a deep network begin near y = x.
+    Source: De & Smith 2020, SkipInit; Touvron, Cord, Sablayrolles, Synnaeve & Jegou 2021, eq. 4.
+    """
+
+    __slots__ = ("initial", "name")
+
+    def __init__(self, initial=1.0, *, name=None):
+        self._set(initial=check_real(initial, "Scale: initial", "(-inf, inf)"), name=check_name("Scale", name))
+
+    def build(self, builder, x):
+        shape = builder.shape(x)
+        scale = builder.parameter("scale", shape[-1:], Constant(self.initial))
+        return builder.emit("scale", (x,), shape, parameters=(scale,))
+
+
+class Standardize(Layer):
+    """y = (x - mean) / deviation of every input, or channel of an image; the first layer.
+
+    Mean and deviation are those of the rows that the first ``fit`` learns from.  An input that never changes has deviation 1, so that y is 0.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, *, name=None):
+        self._set(name=check_name("Standardize", name))
+
+    def build(self, builder, x):
+        if x != 0:
+            builder.refuse("it must be the first layer, since it learns from the data; within, use BatchNorm()")
+        shape = builder.shape(x)
+        mean, deviation = builder.statistic("mean", shape[-1:], 0), builder.statistic("deviation", shape[-1:], 1)
+        known = builder.statistic("known", (1,), 0)
+        return builder.emit("standardize", (x,), shape, statistics=(mean, deviation, known))
+
+
+# -- noise ---------------------------------------------------------------------------------------------------
+
+
+class Dropout(Layer):
+    """In training y = x m / (1 - rate), m = 0 with probability ``rate``, else 1, drawn for every number; else y = x.
+
+    The draws depend on the trainer's seed, the layer, the step and the place in the batch alone: they are the same in
+    every backend and for any number of threads.   Source: Srivastava et al. 2014, section 10.
+    """
+
+    __slots__ = ("rate", "name")
+    op = "dropout"
+
+    def __init__(self, rate=0.5, *, name=None):
+        owner = type(self).__name__
+        self._set(rate=check_real(rate, f"{owner}: rate", "[0, 1)"), name=check_name(owner, name))
+
+    def build(self, builder, x):
+        return builder.emit(self.op, (x,), builder.shape(x), settings=Noise(self.rate, builder.next_noise()))
+
+
+class AlphaDropout(Dropout):
+    """Dropout for "selu" networks: a dropped unit is set to selu(-inf), and mean 0 and variance 1 stay what they are.
+
+    y = a (x m + alpha' (1 - m)) + b in training.   Source: Klambauer, Unterthiner, Mayr & Hochreiter 2017, eq. 9.
+    """
+
+    __slots__ = ()
+    op = "alpha_dropout"
+
+
+# -- normalisation -------------------------------------------------------------------------------------------
+
+
+class Normalization(Layer):
+    """y = scale (x - mean) / sqrt(variance + eps) + shift; ``affine=False`` leaves scale and shift out."""
+
+    __slots__ = ()
+
+    def _scale_and_shift(self, builder, c):
+        if not self.affine:
+            return ()
+        return builder.parameter("scale", (c,), Constant(1.0)), builder.parameter("shift", (c,), Zeros())
+
+
+class BatchNorm(Normalization):
+    """y = scale (x - mean) / sqrt(variance + eps) + shift, for every unit, or channel of an image.
+
+    In training mean and variance are those of the batch, else running ones: every step takes the share ``momentum``
+    from the batch, running = (1 - momentum) running + momentum batch, where the variance is the unbiased one.
+    A batch of a single vector has no variance: y = shift, and only the running mean follows.
+    Source: Ioffe & Szegedy 2015, algorithms 1 and 2.
+    """
+
+    __slots__ = ("momentum", "eps", "affine", "name")
+
+    def __init__(self, momentum=0.1, eps=1e-5, affine=True, *, name=None):
+        self._set(
+            momentum=check_real(momentum, "BatchNorm: momentum", "[0, 1]"),
+            eps=check_real(eps, "BatchNorm: eps", "(0, inf)"),
+            affine=check_flag(affine, "BatchNorm: affine"),
+            name=check_name("BatchNorm", name),
+        )
+
+    def build(self, builder, x):
+        shape = builder.shape(x)
+        parameters = self._scale_and_shift(builder, shape[-1])
+        statistics = builder.statistic("mean", shape[-1:], 0), builder.statistic("variance", shape[-1:], 1)
+        return builder.emit("batch_norm", (x,), shape, parameters=parameters, statistics=statistics,
+                            settings=Norm(self.eps, self.momentum))
+
+
+class LayerNorm(Normalization):
+    """y = scale (x - mean) / sqrt(variance + eps) + shift, mean and variance over the units of each row.
+
+    Of an image they are over the channels of each pixel.   Source: Ba, Kiros & Hinton 2016, eq. 4.
+    """
+
+    __slots__ = ("eps", "affine", "name")
+
+    def __init__(self, eps=1e-5, affine=True, *, name=None):
+        self._set(
+            eps=check_real(eps, "LayerNorm: eps", "(0, inf)"),
+            affine=check_flag(affine, "LayerNorm: affine"),
+            name=check_name("LayerNorm", name),
+        )
+
+    def build(self, builder, x):
+        shape = builder.shape(x)
+        return builder.emit("layer_norm", (x,), shape, parameters=self._scale_and_shift(builder, shape[-1]),
+                            settings=Norm(self.eps, 0.0))
+
+
+# -- shortcuts -----------------------------------------------------------------------------------------------
+
+
+class Residual(Layer):
+    """y = x + F(x), F the given layers; with a ``shortcut``, y = S(x) + F(x).
+
+    F must keep the shape of x, or the shortcut, a layer or several, turn x into the shape that F makes.
+    Parameters are named "3.0.weight" for those of F in layer 3, "3.shortcut.0.weight" for those of S.
+    Source: He, Zhang, Ren & Sun 2016, eq. 1 and 2.
+    """
+
+    __slots__ = ("layers", "shortcut", "name")
+
+    def __init__(self, *layers, shortcut=None, name=None):
+        self._set(
+            layers=check_layers("Residual", layers),
+            shortcut=None if shortcut is None else check_layers("Residual: shortcut", shortcut),
+            name=check_name("Residual", name),
+        )
 
     def build(self, builder, x):
         y = builder.chain(self.layers, x)
-        if builder.width(y) != builder.width(x):
-            raise ValueError(
-                f"layer {builder.path} (Residual): its layers turn {builder.width(x)} inputs into {builder.width(y)} "
-                f"outputs; the sum x + F(x) needs {builder.width(x)}: end with Dense({builder.width(x)}, ...)"
-            )
-        return builder.add(x, y)
+        s = x if self.shortcut is None else builder.chain(self.shortcut, x, "shortcut")
+        if builder.shape(s) != builder.shape(y):
+            made, kept = builder.shape(y), builder.shape(s)
+            cure = "give it a shortcut=, such as Dense or Conv2D, that makes" if s == x else "let the shortcut make"
+            builder.refuse(
+                f"its layers turn {builder.shape(x)} into {made}, but the sum is with {kept}: {cure} {made}")
+        return builder.emit("add", (s, y), builder.shape(y))
 
 
 def check_layers(owner, layers):
@@ -94,7 +262,18 @@ def check_layers(owner, layers):
     return layers
 
 
-def _name(owner, name):
+def check_name(owner, name):
+    """The name of a layer, or None."""
     if name is not None and (not isinstance(name, str) or not name or "." in name):
         raise ValueError(f"{owner}: name must be a string without dots, got {name!r}")
     return name
+
+
+def check_initializer(given):
+    """The Initializer, or "auto"."""
+    return given if given == "auto" else Initializer.get(given)
+
+
+def chosen(initializer, activation):
+    """The initializer; for "auto" the one that suits the activation."""
+    return initializer if initializer != "auto" else Initializer.get(activation.initializer)

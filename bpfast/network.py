@@ -1,6 +1,8 @@
 """A Network: layers made into shapes, named parameters and a program."""
 
 import copy
+import itertools
+import math
 import os
 import threading
 from collections.abc import Mapping
@@ -28,7 +30,8 @@ class Network:
     layers : sequence of Layer
         ``[Dense(64, "relu"), Dense(10, "softmax")]``.
     input_shape : int or tuple of int, optional
-        The number of inputs; taken from the first data when not given.
+        Of a row of the data: the number of inputs, (length, channels), or (height, width, channels) of images;
+        taken from the first data when not given.
     dtype : "float32" or "float64"
         Of the parameters and of every computation.
     seed : int, optional
@@ -40,40 +43,47 @@ class Network:
         self.dtype = data.check_dtype(dtype)
         self.seed = data.check_seed(seed)
         self.program = None
-        self._parameters = None
+        self._parameters = self._statistics = None
         self._plan = None
         if input_shape is not None:
             self.build(input_shape)
 
     def build(self, input_shape):
-        """Fix the number of inputs, and draw the weights: layer by layer, from the seed."""
-        n_in = data.check_input_shape(input_shape)
+        """Fix the shape of the inputs, and draw the weights: layer by layer, from the seed."""
+        input_shape = data.check_input_shape(input_shape)
         if self.program is None:
             with BUILDING:
                 if self.program is None:
-                    builder = self._builder(n_in)
-                    self._parameters = Parameters(self._drawn(builder))
-                    self.program = builder.program()  # last: whoever sees it finds the parameters too
-        if n_in != self.program.n_in:
-            raise ValueError(f"this network has {self.program.n_in} inputs, got {n_in}")
+                    builder = self._builder(input_shape)
+                    program = builder.program()
+                    self._parameters = Arrays("parameter", self._drawn(builder))
+                    self._statistics = Arrays("statistic", self._begun(builder))
+                    self.program = program  # last: whoever sees it finds the parameters too
+        if input_shape != self.input_shape:
+            raise ValueError(f"this network has inputs of shape {self.input_shape}, got {input_shape}")
         return self
 
     def redraw(self, seed):
-        """Draw the weights again, from another seed, into the arrays that there are; biases begin again too."""
+        """Draw the weights again, from another seed, into the arrays that there are; biases begin again too.
+
+        So do the statistics.
+        """
         self._check_built("weights to draw again")
         self.seed = data.check_seed(seed)
-        for name, array in self._drawn(self._builder(self.n_in)).items():
-            self._parameters[name] = array
+        builder = self._builder(self.input_shape)
+        for arrays, begun in ((self._parameters, self._drawn(builder)), (self._statistics, self._begun(builder))):
+            for name, array in begun.items():
+                arrays[name] = array
         return self
 
-    def program_for(self, n_in):
-        """The program that this network is for so many inputs; changes nothing."""
-        return self.program if self.program and self.program.n_in == n_in else self._builder(n_in).program()
+    def program_for(self, input_shape):
+        """The program that this network is for rows of a shape; changes nothing."""
+        return self.program if self.input_shape == input_shape else self._builder(input_shape).program()
 
     @property
     def input_shape(self):
         """The shape of one row, or None before it is known."""
-        return None if self.n_in is None else (self.n_in,)
+        return self.program.input_shape if self.program else None
 
     @property
     def parameters(self):
@@ -85,19 +95,30 @@ class Network:
         return self._parameters
 
     @property
-    def n_in(self):
-        """The number of inputs, or None before it is known."""
-        return self.program.n_in if self.program else None
+    def statistics(self):
+        """Name -> array, what layers learn without a gradient: ``"1.mean"`` and ``"1.variance"`` of a BatchNorm.
+
+        Writable arrays like those of ``parameters``.
+        """
+        self._check_built("statistics")
+        return self._statistics
+
+    @property
+    def arrays(self):
+        """Name -> array, the parameters and the statistics."""
+        self._check_built("parameters")
+        # the dicts themselves: Mapping's look-ups take a share of a small prediction
+        return {**self._parameters._arrays, **self._statistics._arrays}
 
     def inputs(self, X):
-        """X as an array (n, n_in) of numbers; the network is built for it if it was not yet."""
-        X = data.check_rows(X, self.n_in)
+        """X as an array (n, *input_shape) of numbers; the network is built for it if it was not yet."""
+        X = data.check_rows(X, self.input_shape)
         if self.program is None:
-            self.build(X.shape[1])
+            self.build(X.shape[1:])
         return X
 
     def predict(self, X):
-        """Outputs (n, n_out) for the rows of X (n, n_in), in the network's dtype."""
+        """Outputs (n, n_out) for the rows of X (n, *input_shape), in the network's dtype; images (n, h, w, c)."""
         X = self.inputs(X)
         if self._plan is None:
             self._plan = self.plan("auto")
@@ -106,21 +127,20 @@ class Network:
     def outputs(self, plan, X):
         """What a plan of this network makes of its ``inputs``; numbers that are not finite are found on the way."""
         with plan.workspace() as workspace:
-            # the dict itself: Mapping's look-ups take a share of a small prediction
-            outputs = plan.forward(self._parameters._arrays, workspace, X)
+            outputs = plan.forward(self.arrays, workspace, X)
         if outputs is None:
             data.check_finite(X, "X", self.dtype)
             raise ValueError("X was changed while it was read")
-        return outputs
+        return outputs if len(self.program.output_shape) == 1 else outputs.reshape(-1, *self.program.output_shape)
 
     def activations(self, X):
-        """The outputs of every instruction in order, as the reference computes them: a list of arrays (n, width).
+        """The outputs of every instruction in order, as the reference computes them in prediction: a list of arrays.
 
         The first entry is X itself.
         """
         X = self.inputs(X)
         data.check_finite(X, "X", self.dtype)
-        return self.plan("numpy").activations(self.parameters, X.astype(self.dtype))[1]
+        return self.plan("numpy").activations(self.arrays, X.astype(self.dtype)).values
 
     def plan(self, backend, loss=None, update=None, batch_size=1, restraints=NOTHING, clip=NO_CLIP):
         """A backend's Plan for this network."""
@@ -144,8 +164,7 @@ class Network:
     def summary(self):
         """A table of the layers: parameters, shapes and counts, as text."""
         self._check_built("a summary")
-        widths = [len("parameter"), *(len(name) for name in self.parameters)]
-        column = max(widths) + 2
+        column = max(len("parameter"), *(len(name) for name in self.parameters)) + 2
         lines = [repr(self), f"{'parameter':<{column}}{'shape':<16}count"]
         for name, array in self.parameters.items():
             lines.append(f"{name:<{column}}{array.shape!s:<16}{array.size:,}")
@@ -159,14 +178,14 @@ class Network:
     def __eq__(self, other):
         if type(self) is not type(other):
             return NotImplemented
-        return (self.layers, self.dtype, self.input_shape, self._parameters) == (
-            other.layers, other.dtype, other.input_shape, other._parameters
+        return (self.layers, self.dtype, self.input_shape, self._parameters, self._statistics) == (
+            other.layers, other.dtype, other.input_shape, other._parameters, other._statistics
         )
 
     __hash__ = None  # its parameters change
 
     def __repr__(self):
-        shape = "" if self.program is None else f", input_shape={self.program.n_in}"
+        shape = "" if self.program is None else f", input_shape={self.input_shape}"
         return f"Network([{', '.join(map(repr, self.layers))}]{shape}, dtype={self.dtype.name!r}, seed={self.seed!r})"
 
     def __getstate__(self):
@@ -174,43 +193,45 @@ class Network:
 
     def _drawn(self, builder):
         """-> {name: array}, the parameters that the seed begins with."""
-        rng, arrays = np.random.default_rng(self.seed), {}
-        for name, shape in builder.shapes.items():
-            draw = builder.initializers[name]
-            arrays[name] = (np.zeros(shape) if draw is None else draw(rng, shape)).astype(self.dtype)
-        return arrays
+        rng = np.random.default_rng(self.seed)
+        return {name: draw(rng, shape).astype(self.dtype) for name, (shape, draw) in builder.parameters.items()}
 
-    def _builder(self, n_in):
-        builder = Builder(n_in)
+    def _begun(self, builder):
+        """-> {name: array}, the statistics of a network that has seen nothing."""
+        return {name: np.full(shape, begin, self.dtype) for name, (shape, begin) in builder.statistics.items()}
+
+    def _builder(self, input_shape):
+        builder = Builder(input_shape)
         builder.chain(self.layers, 0)
         return builder
 
     def _check_built(self, wanted):
         if self.program is None:
             raise ValueError(
-                f"this network does not know its number of inputs yet, so it has not got {wanted}: "
-                "give Network(..., input_shape=n_in), or fit it first"
+                f"this network does not know the shape of its inputs yet, so it has not got {wanted}: "
+                "give Network(..., input_shape=...), or fit it first"
             )
 
 
-class Parameters(Mapping):
-    """Name -> array.  Reading gives the array itself, assigning copies into it."""
+class Arrays(Mapping):
+    """Name -> array.  Reading gives the array itself, assigning copies into it.  ``kind`` is what messages call one."""
 
-    def __init__(self, arrays):
-        self._arrays = arrays
+    def __init__(self, kind, arrays):
+        self._kind, self._arrays = kind, arrays
 
     def __getitem__(self, name):
         return self._arrays[name]
 
     def __setitem__(self, name, value):
         if name not in self._arrays:
-            raise KeyError(f"no parameter {name!r}; there are: {', '.join(self._arrays)}")
-        value, array = data.check_numbers(value, f"parameter {name!r}"), self._arrays[name]
+            raise KeyError(f"no {self._kind} {name!r}; there are: {', '.join(self._arrays)}")
+        value, array = data.check_numbers(value, f"{self._kind} {name!r}"), self._arrays[name]
         if value.shape != array.shape:
-            raise ValueError(f"parameter {name!r} has shape {array.shape}, got {value.shape}")
+            raise ValueError(f"{self._kind} {name!r} has shape {array.shape}, got {value.shape}")
         array[...] = value
 
     def __setstate__(self, state):  # arrays may come back read-only or misaligned, as joblib's memory maps do
+        self._kind = state["_kind"]
         self._arrays = {name: np.require(array, requirements="CAW") for name, array in state["_arrays"].items()}
 
     def __iter__(self):
@@ -227,25 +248,27 @@ class Parameters(Mapping):
     __hash__ = None  # they change
 
     def __repr__(self):
-        return f"Parameters({', '.join(f'{name}: {array.shape}' for name, array in self._arrays.items())})"
+        return f"{self._kind.title()}s({', '.join(f'{name}: {array.shape}' for name, array in self._arrays.items())})"
 
 
 class Builder:
-    """Collects the values, instructions and parameters that layers ask for, under the path of each layer."""
+    """Collects the values, instructions, parameters and statistics that layers ask for, under the path of each."""
 
-    def __init__(self, n_in):
-        self._widths, self._instructions, self._path = [n_in], [], []
-        self.shapes, self.initializers = {}, {}
+    def __init__(self, input_shape):
+        self._shapes, self._instructions = [input_shape], []
+        self._path, self._layers = [], []
+        self._noises = itertools.count()
+        self.parameters, self.statistics = {}, {}  # name -> (shape, Initializer), (shape, number to begin at)
 
-    def width(self, value):
-        return self._widths[value]
-
-    def chain(self, layers, x):
+    def chain(self, layers, x, *within):
         """Build one layer after the other; returns the last one's output value."""
         for position, layer in enumerate(layers):
-            self._path.append(layer.name or str(position))
+            path = [*within, layer.name or str(position)]
+            self._path += path
+            self._layers.append(layer)
             x = layer.build(self, x)
-            self._path.pop()
+            self._layers.pop()
+            del self._path[-len(path):]
         return x
 
     @property
@@ -253,30 +276,98 @@ class Builder:
         """Of the layer being built: "0", or "3.1" in a block."""
         return ".".join(self._path)
 
-    def dense(self, x, units, initializer, activation=ACTIVATIONS["linear"]):
-        weight = self._parameter("weight", (self.width(x), units), initializer)
-        bias = self._parameter("bias", (units,), None)
-        return self._emit("dense", (x,), units, (weight, bias), activation)
+    def refuse(self, why):
+        """Raise the error of the layer being built."""
+        raise ValueError(f"layer {self.path} ({type(self._layers[-1]).__name__}): {why}")
 
-    def rowwise(self, x, activation):
-        return self._emit("rowwise", (x,), self.width(x), (), activation)
+    # -- shapes ----------------------------------------------------------------------------------------
 
-    def add(self, a, b):
-        return self._emit("add", (a, b), self.width(a))
+    def shape(self, x):
+        """Of a row of a value: (n,), (length, channels) or (height, width, channels)."""
+        return self._shapes[x]
 
-    def program(self):
-        return Program(tuple(self._widths), tuple(self._instructions), dict(self.shapes))
+    def vector(self, x):
+        """The shape of a value that must be a vector."""
+        return self._dimensions(x, 1, "a vector (n,)", "put Flatten() or GlobalAvgPool2D() before it")
 
-    def _parameter(self, kind, shape, initializer):
-        """Declare a parameter; without an initializer it begins at zero."""
+    def sequence(self, x):
+        """The shape of a value that must be a sequence."""
+        return self._dimensions(x, 2, "a sequence (length, channels)", "X[:, :, None] has one channel")
+
+    def image(self, x):
+        """The shape of a value that must be an image."""
+        return self._dimensions(x, 3, "an image (height, width, channels)", "X[..., None] has one channel")
+
+    def _dimensions(self, x, n, needed, cure):
+        shape = self.shape(x)
+        if len(shape) != n:
+            self.refuse(f"it needs {needed}, but gets {shape}; {cure}")
+        return shape
+
+    # -- parts -----------------------------------------------------------------------------------------
+
+    def parameter(self, kind, shape, initializer):
+        """Declare a parameter; -> its name."""
+        return self._declare(self.parameters, kind, shape, initializer)
+
+    def statistic(self, kind, shape, begin):
+        """Declare what is learned without a gradient, and the number that it begins with; -> its name."""
+        return self._declare(self.statistics, kind, shape, begin)
+
+    def _declare(self, arrays, kind, *what):
         name = f"{self.path}.{kind}"
-        if name in self.shapes:
+        if name in self.parameters or name in self.statistics:
             raise ValueError(f"two layers are called {self.path!r}; names must differ")
-        self.shapes[name], self.initializers[name] = shape, initializer
+        arrays[name] = what
         return name
 
-    def _emit(self, op, inputs, width, parameters=(), activation=ACTIVATIONS["linear"]):
-        self._widths.append(width)
-        output = len(self._widths) - 1
-        self._instructions.append(Instruction(op, inputs, output, parameters, activation, self.path))
+    def next_noise(self):
+        """A number for one more noise of this network."""
+        return next(self._noises)
+
+    def emit(self, op, inputs, shape, activation=ACTIVATIONS["linear"], **parts):
+        """Add an instruction; -> the value that it makes, rows of this shape."""
+        self._shapes.append(shape)
+        output = len(self._shapes) - 1
+        self._instructions.append(Instruction(op, inputs, output, activation=activation, layer=self.path, **parts))
         return output
+
+    def activated(self, op, inputs, shape, activation, **parts):
+        """An instruction and its activation: in one, where this works on each number."""
+        if not activation.rowwise:
+            return self.emit(op, inputs, shape, activation, **parts)
+        return self.activation(self.emit(op, inputs, shape, **parts), activation)
+
+    def activation(self, x, activation):
+        """y = f(x), an instruction of its own."""
+        if activation.rowwise:
+            self.vector(x)
+        return self.emit("activation", (x,), self.shape(x), activation)
+
+    def reshape(self, x, shape):
+        """The same numbers in rows of another shape."""
+        return x if shape == self.shape(x) else self.emit("reshape", (x,), shape, settings=shape)
+
+    def flatten(self, x):
+        """The same numbers as a vector."""
+        return self.reshape(x, (math.prod(self.shape(x)),))
+
+    def program(self):
+        """-> Program, whose output is a vector: an image is flattened, before its activation, which losses may fuse."""
+        if not self._instructions:
+            raise ValueError("the layers of this network compute nothing; add one such as Dense(10)")
+        output = self._instructions[-1].output
+        output_shape = self.shape(output)
+        if len(output_shape) > 1:
+            last = self._instructions.pop()
+            if last.op == "activation":
+                (output,) = last.inputs
+            else:
+                self._instructions.append(last._replace(activation=ACTIVATIONS["linear"]))
+            self._path.append(last.layer)
+            flat = self.flatten(output)
+            if last.activation != ACTIVATIONS["linear"]:
+                self.activation(flat, last.activation)
+        shapes, statistics = (
+            {name: shape for name, (shape, _) in arrays.items()} for arrays in (self.parameters, self.statistics))
+        return Program(tuple(self._shapes), tuple(self._instructions), shapes, statistics, output_shape)

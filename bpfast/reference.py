@@ -3,7 +3,7 @@
 import numpy as np
 
 from . import data
-from .backends.base import Data
+from .backends.base import FIRST_DRAW, Data
 from .backends.numpy import Plan
 from .differentiation import is_analytic, size_of, slope
 from .ops import ACTIVATIONS
@@ -16,13 +16,14 @@ ROUNDINGS, NOISY_RUNS = 8, 12  # of the noise that tolerances are measured by
 class Reference:
     """The loss of a network as the NumPy backend computes it in float64, and its derivatives.
 
-    A point is a dict name -> array, float64 or complex: the parameters, and the data as "X".
+    A point is a dict name -> array, float64 or complex: the parameters, the statistics, and the data as "X".
+    The loss is that of a step of training, whose noise is the same at every point.
     """
 
     def __init__(self, network, loss, X, y, sample_weight, restraints):
-        X = data.check_inputs(X, network.n_in, network.dtype)
+        X = data.check_inputs(X, network.input_shape, network.dtype)
         rows = data.check_data(X, y, sample_weight, loss, network.program, network.dtype)
-        self._start = {name: array.astype(np.float64) for name, array in network.parameters.items()}
+        self._start = {name: array.astype(np.float64) for name, array in network.arrays.items()}
         self._start["X"] = rows.X.astype(network.dtype).astype(np.float64)
         self._y = rows.y if loss.labels else rows.y.astype(network.dtype).astype(np.float64)
         self._weight = np.ones(len(rows.X)) if rows.weight is None else rows.weight
@@ -31,7 +32,7 @@ class Reference:
     def value(self, point, rows=slice(None)):
         """E, the number that is differentiated, or the part of it that some rows make."""
         plan = self._plan(Plan, point["X"].dtype)
-        losses, _ = plan.losses(point, None, self._data(point, rows))
+        losses = plan.training_losses(point, self._data(point, rows))
         return (losses @ self._weight[rows]).item() / self._weight.sum() + plan.penalty(point)
 
     def gradient(self):
@@ -55,7 +56,9 @@ class Reference:
 
     def is_analytic(self, rng):
         """Whether complex steps may be taken."""
-        v = {name: size_of(array) * rng.normal(size=array.shape) for name, array in self._start.items()}
+        still = self._network.program.statistics
+        v = {name: size_of(array) * rng.normal(size=array.shape) * (name not in still)
+             for name, array in self._start.items()}
         return is_analytic(lambda t: self.value({name: x + t * v[name] for name, x in self._start.items()}))
 
     def slopes(self, name, found, draw, analytic):
@@ -67,7 +70,8 @@ class Reference:
         moved = lambda t, v: {**points[type(t)], name: points[type(t)][name] + t * v}
         for index, v in draw.along(x):
             aside = NEARBY * size_of(x)
-            rows = [index[0]] if name == "X" and index else slice(None)  # an entry of X moves its own row alone
+            alone = name == "X" and index and not self._network.program.mixes_rows
+            rows = [index[0]] if alone else slice(None)  # an entry of X moves its own row
             smooth = self._sides(moved(-aside, v), rows) == self._sides(moved(aside, v), rows)
             line = lambda t, v=v, rows=rows: self.value(moved(t, v), rows)
             expected = slope(line, size_of(x), analytic, terms=1.0) if smooth else None  # a log of 1 - p
@@ -75,20 +79,25 @@ class Reference:
         return slopes
 
     def _sides(self, point, rows):
-        """On which side of each kink every pre-activation is, and every weight that |w| is added of, as bytes."""
+        """On which side of each kink every pre-activation is, and every weight that |w| is added of; what won in pools.
+
+        As bytes.
+        """
         plan = self._plan(Plan)
         sides = [point[name] for name, restraint in self._restraints.items() if restraint.l1]
         kinked = [i for i in plan.trained.instructions if i.activation.kinks]
-        if kinked:
-            before, _ = plan.activations(point, point["X"][rows], plan.trained)
-            sides += [before[i.output] - kink for i in kinked for kink in i.activation.kinks]
-        return [np.sign(side).astype(np.int8).tobytes() for side in sides]
+        pools = [i for i in plan.trained.instructions if i.op == "max_pool"]
+        if kinked or pools:
+            forward = plan.activations(point, point["X"][rows], plan.trained, FIRST_DRAW)
+            sides += [forward.before[i.output] - kink for i in kinked for kink in i.activation.kinks]
+        return [*(np.sign(side).astype(np.int8).tobytes() for side in sides),
+                *(forward.kept[i.output].tobytes() for i in pools)]
 
     def _plan(self, kind, dtype=np.float64):
         return kind(self._network.program, dtype, self._loss, None, 1, self._restraints, NO_CLIP)
 
     def _gradient(self, plan, point):
-        state = plan.new_state({name: array for name, array in point.items() if name != "X"})
+        state = plan.new_state(point)
         loss = plan.gradient(state, None, self._data(point)) + plan.penalty(point)
         return loss, {**state.gradients(), "X": plan.input_gradient(point, None, self._data(point))}
 
@@ -114,9 +123,9 @@ class Noisy(Plan):
     def _same_dtype(self, array):
         return self.noisy(super()._same_dtype(array))
 
-    def _backward(self, parameters, before, values, delta):
+    def _backward(self, arrays, forward, delta):
         # A delta is a difference of numbers as large as the outputs: it has their roundings, and its own.
-        y = values[self.trained.output]
+        y = forward.values[self.trained.output]
         outputs = ACTIVATIONS[self.loss.fuses[0]].forward(y) if self.loss.fuses else np.abs(y)
         roundings = self._eps * (outputs * self._share[:, None] + np.abs(delta)) + self._tiny
-        return super()._backward(parameters, before, values, delta + roundings * self._signs(delta))
+        return super()._backward(arrays, forward, delta + roundings * self._signs(delta))

@@ -51,11 +51,11 @@ class Task(NamedTuple):
         return self.rows._replace(weight=weight)
 
 
-def check_rows(trainer, X, y, sample_weight, name="", n_in=None):
+def check_rows(trainer, X, y, sample_weight, name="", input_shape=None):
     """-> Data for a trainer, whose network stays untouched; ``name`` prefixes the names in errors."""
     network, loss = trainer.network, trainer.loss
-    X = data.check_inputs(X, n_in or network.n_in, network.dtype, f"{name}X")
-    program = network.program_for(X.shape[1])
+    X = data.check_inputs(X, input_shape or network.input_shape, network.dtype, f"{name}X")
+    program = network.program_for(X.shape[1:])
     check_metrics(trainer.metrics, loss.targets, program.n_out)
     return data.check_data(X, y, sample_weight, loss, program, network.dtype, name)
 
@@ -67,7 +67,8 @@ def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight
     rows = check_rows(trainer, X, y, sample_weight)
     share = isinstance(validation, Real)
     labels = data.class_labels(rows.y, trainer.loss.targets) if share or class_weight is not None else None
-    n_out = trainer.network.program_for(rows.X.shape[1]).n_out
+    program = trainer.network.program_for(rows.X.shape[1:])
+    n_out = program.n_out
     training, held, names = None, None, ["loss", "seconds"]
     if share:
         training, held = data.hold_out(len(rows.X), validation, trainer.seed, labels)
@@ -76,33 +77,38 @@ def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight
             data.check_weight(rows.weight[training], len(training), "sample_weight of the rows to learn from")
             data.check_weight(rows.weight[held], len(held), "sample_weight of the rows held out")
     elif validation is not None:
-        validation = _check_validation(trainer, validation, rows.X.shape[1])
+        validation = _check_validation(trainer, validation, rows.X.shape[1:])
     if validation is not None:
         measured = check_metrics(trainer.metrics, trainer.loss.targets, n_out)
         names += ["val_loss", *(f"val_{metric.name}" for metric in measured)]
     if class_weight is not None:
         rows = data.weigh_classes(rows, class_weight, labels, max(2, n_out), training)
-    _check_optimizer(trainer, names, len(rows.X if training is None else training))
+    _check_optimizer(trainer, program, names, len(rows.X if training is None else training))
     callbacks = prepare_callbacks(callbacks, names)
     progress = Progress(verbose, epochs, len(rows.X if training is None else training))
     return Task(rows, training, validation, held, epochs, shuffle, callbacks, progress)
 
 
-def _check_validation(trainer, validation, n_in):
+def _check_validation(trainer, validation, input_shape):
     if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
         raise ValueError(
             "validation must be (X, y), (X, y, sample_weight) or a share of the rows between 0 and 1, "
             f"got {type(validation).__name__}"
         )
     X, y, *weight = validation
-    return check_rows(trainer, X, y, weight[0] if weight else None, "validation ", n_in)
+    return check_rows(trainer, X, y, weight[0] if weight else None, "validation ", input_shape)
 
 
-def _check_optimizer(trainer, names, n):
+def _check_optimizer(trainer, program, names, n):
     """Refuse a schedule that follows what no epoch measures; warn of batches that the optimizer is not made for."""
     optimizer = trainer.optimizer
     if optimizer.update is None:
         check_restraints(trainer.regularizer, trainer.clip)
+        if program.mixes_rows:
+            raise ValueError(
+                "LBFGS needs a loss that is the same at every look, so no Dropout, AlphaDropout or BatchNorm: "
+                "leave them out (LayerNorm may stay), or take another optimizer such as Adam()"
+            )
     if isinstance(optimizer.learning_rate, Schedule):
         if optimizer.learning_rate.metric is not None:
             check_measured("learning_rate", optimizer.learning_rate.metric, names)

@@ -19,6 +19,7 @@ from .optimizers import Adam, Optimizer
 from .regularizers import check_clip, check_regularizer, restraints
 from .restarts import fit_often
 from .schedules import Schedule
+from .standardization import learn_scale
 from .task import check_rows, check_task
 
 SECONDS_PER_RUN = 0.05  # the longest that compiled code keeps Python from looking at signals
@@ -160,43 +161,44 @@ class Trainer:
         in ``fit``; the outputs of all rows are in memory together.
         """
         rows = check_rows(self, X, y, sample_weight)
-        self.network.build(rows.X.shape[1])
+        self.network.build(rows.X.shape[1:])
         return self._evaluate(rows)
 
     def loss_and_gradients(self, X, y, sample_weight=None):
         """-> (E, {name: dE/d(parameter)}), shapes as ``network.parameters``.
 
-        E is the mean loss over all rows plus the penalties of the regularizer.
+        E is the mean loss over all rows plus the penalties of the regularizer, as in a step of training: a BatchNorm
+        takes the mean and variance of these rows, and Dropout draws as in the first step of seed 0.
         """
         rows, plan = self._ready(X, y, sample_weight)
-        state = plan.new_state(self.network.parameters)
+        state = plan.new_state(self.network.arrays)
         with plan.workspace() as workspace:
             loss = plan.gradient(state, workspace, rows) + plan.penalty(self.network.parameters)
         return loss, state.gradients()
 
     def input_gradient(self, X, y, sample_weight=None):
-        """-> dE/dX (n, n_in) in the network's dtype, E the mean loss over all rows."""
+        """-> dE/dX (n, *input_shape) in the network's dtype, E as of ``loss_and_gradients`` without the penalties."""
         rows, plan = self._ready(X, y, sample_weight)
         with plan.workspace() as workspace:
-            return plan.input_gradient(self.network.parameters, workspace, rows)
+            return plan.input_gradient(self.network.arrays, workspace, rows)
 
     # -- within ------------------------------------------------------------------------------------
 
     def _run(self, task):
         """A fit from the parameters of now."""
-        state = self._begin(task.rows.X.shape[1])
+        state = self._begin(task)
         try:
             self._call(task, state, "begin")
             if isinstance(self.optimizer, LBFGS):
                 self._minimize(task, state)
             else:
                 self._descend(task, state)
-            state.store(self.network.parameters)
+            state.store(self.network.arrays)
             self._call(task, state, "end")
         except BaseException:
             if state.not_finite():
                 state.go_back()
-            state.store(self.network.parameters)
+            state.store(self.network.arrays)
             raise
 
     def _descend(self, task, state):
@@ -210,7 +212,7 @@ class Trainer:
                     if self.optimizer is not optimizer:  # at first, and when a callback has set another rate
                         optimizer, tables = self.optimizer, self._coefficients(task, state, task.epochs - done)
                     n_epochs, table = next(tables)
-                    workspace.start(self._epoch, n_epochs)
+                    workspace.start(self._epoch, n_epochs, self.seed)
                     for figures in self._train(task, state, workspace, table):
                         if self._finish_epoch(task, state, figures):
                             return
@@ -265,7 +267,7 @@ class Trainer:
         """Go through the epochs that the workspace has begun; yield the figures of each when it is done."""
         plan, order, penalties = self._plan, task.order(self.seed), 0.0
         if plan.restraints:
-            state.store(self.network.parameters)
+            state.store(self.network.arrays)
             penalties = plan.penalty(self.network.parameters)
         while workspace.left and not self._stopped:
             plan.run(state, workspace, task.rows, order, coefficients, SECONDS_PER_RUN)
@@ -289,7 +291,7 @@ class Trainer:
     def _finish_epoch(self, task, state, figures):
         """Validation, history, progress and callbacks of an epoch; -> whether one of these ends the fit."""
         if task.validation:
-            state.store(self.network.parameters)
+            state.store(self.network.arrays)
             found = self._evaluate(task.validation, task.held)
             figures.update((f"val_{name}", value) for name, value in found.items())
         self.history.append(**figures)
@@ -300,19 +302,19 @@ class Trainer:
         """Call what looks on, with the trainer whole, and go on from the parameters that it leaves."""
         if not task.callbacks:
             return False
-        state.store(self.network.parameters)
+        state.store(self.network.arrays)
         self._calling = True
         answers = [getattr(callback, moment)(self, *figures) for callback in task.callbacks]
         self._calling = False
-        data.check_parameters(self.network.parameters)
-        state.load(self.network.parameters)
+        data.check_parameters(self.network.arrays)
+        state.load(self.network.arrays)
         return any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)
 
     def _evaluate(self, rows, order=None):
         """The figures of all rows, or of those that ``order`` (k,) names."""
         plan = self._get_plan()
         with plan.workspace() as workspace:
-            losses, outputs = plan.losses(self.network.parameters, workspace, rows, order)
+            losses, outputs = plan.losses(self.network.arrays, workspace, rows, order)
         metrics = check_metrics(self.metrics, self.loss.targets, plan.program.n_out)
         _, y, weight = rows._replace(X=None).take(slice(None) if order is None else order)
         return {
@@ -323,8 +325,8 @@ class Trainer:
     def _ready(self, X, y, sample_weight):
         """-> checked Data, and the plan for it; the network is built if it was not yet."""
         rows = check_rows(self, X, y, sample_weight)
-        self.network.build(rows.X.shape[1])
-        data.check_parameters(self.network.parameters)
+        self.network.build(rows.X.shape[1:])
+        data.check_parameters(self.network.arrays)
         return rows, self._get_plan()
 
     @property
@@ -339,14 +341,15 @@ class Trainer:
                 self.clip.clip if self.clip else NO_CLIP)
         return self._plan
 
-    def _begin(self, n_in):
+    def _begin(self, task):
         """-> the State with the network's parameters of now and the slots of before."""
-        self.network.build(n_in)
-        data.check_parameters(self.network.parameters)
-        for name, array in self.network.parameters.items():
+        self.network.build(task.rows.X.shape[1:])
+        learn_scale(self.network, task.rows.X, task.training)
+        data.check_parameters(self.network.arrays)
+        for name, array in self.network.arrays.items():
             if not array.flags.writeable:
                 raise ValueError(f"parameter {name!r} is read-only; training writes into it")
-        weights = {name: array for name, array in self.network.parameters.items() if array.ndim == 2}
+        weights = {name: array for name, array in self.network.parameters.items() if array.ndim > 1}
         if len(weights) > 1 and not any(array.any() for array in weights.values()):
             raise ValueError(
                 f"every weight is zero, {next(iter(weights))!r} the first: all units of a hidden layer would stay "
@@ -354,18 +357,18 @@ class Trainer:
             )
         plan = self._get_plan()
         if self._state is None:
-            state = plan.new_state(self.network.parameters)
+            state = plan.new_state(self.network.arrays)
             if self._resume:
                 state.load_slots(self._resume["slots"])
                 state.steps = self._resume["steps"]
             self._state, self._resume = state, None
         else:
-            self._state.load(self.network.parameters)
+            self._state.load(self.network.arrays)
         return self._state
 
     def _divergence(self, state, rows, order, begin):
         """-> DivergenceError of the batch at row ``begin`` of an epoch; state and network are back where that began."""
-        broken = {name: array.copy() for name, array in self.network.parameters.items()}
+        broken = {name: array.copy() for name, array in self.network.arrays.items()}
         state.store(broken)
         state.go_back()
         size = self._rows_per_step

@@ -173,9 +173,9 @@ def test_workspaces_are_used_again(plan):
 def test_a_program_is_a_list_of_instructions(net):
     assert [(i.op, i.inputs, i.output) for i in net.program.instructions] == [
         ("dense", (0,), 1), ("dense", (1,), 2), ("dense", (2,), 3), ("add", (1, 3), 4),
-        ("dense", (4,), 5), ("rowwise", (5,), 6)]  # fmt: skip
-    assert net.program.widths == (6, 19, 7, 19, 19, 5, 5)
-    assert net.program.n_in == 6 and net.program.n_out == 5
+        ("dense", (4,), 5), ("activation", (5,), 6)]  # fmt: skip
+    assert net.program.value_shapes == ((6,), (19,), (7,), (19,), (19,), (5,), (5,))
+    assert net.program.input_shape == (6,) and net.program.n_out == 5
 
 
 def test_a_fused_loss_reads_the_logits(net):
@@ -192,8 +192,9 @@ def test_a_fused_activation_stands_apart():
     net = bp.Network([bp.Dense(3, "tanh"), bp.Dense(2, "sigmoid")], input_shape=4)
     plan = net.plan("numpy", LOSSES["binary_cross_entropy"], None, 1)
     assert [(i.op, i.inputs, i.output, i.activation.name) for i in plan.program.instructions] == [
-        ("dense", (0,), 1, "tanh"), ("dense", (1,), 2, "linear"), ("rowwise", (2,), 3, "sigmoid")]  # fmt: skip
-    assert plan.program.widths == (4, 3, 2, 2) and plan.trained.output == 2 and plan.program.output == 3
+        ("dense", (0,), 1, "tanh"), ("dense", (1,), 2, "linear"), ("activation", (2,), 3, "sigmoid")]  # fmt: skip
+    assert plan.program.value_shapes == ((4,), (3,), (2,), (2,))
+    assert plan.trained.output == 2 and plan.program.output == 3
     assert plan.loss == LOSSES["sigmoid_binary_cross_entropy"]
 
 

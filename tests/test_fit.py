@@ -257,7 +257,7 @@ def test_redraw():
     assert all(net.parameters[name] is array for name, array in arrays.items())
     with pytest.raises(ValueError, match="seed"):
         net.redraw(-1)
-    with pytest.raises(ValueError, match="does not know its number of inputs"):
+    with pytest.raises(ValueError, match="does not know the shape of its inputs"):
         bp.Network([bp.Dense(1)]).redraw(0)
 
 

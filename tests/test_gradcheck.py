@@ -12,7 +12,7 @@ from samples import targets_for
 from strategies import activations, last_for, layers
 
 import bpfast as bp
-from bpfast.backends import numpy as numpy_backend
+from bpfast.backends.numpy import instructions
 from bpfast.differentiation import is_analytic, slope
 from bpfast.ops import ACTIVATIONS, LOSSES
 
@@ -76,7 +76,7 @@ def test_the_complex_step_where_it_can_be_taken(numbers):
 
 def test_a_network_is_built_for_x(numbers):
     net = bp.Network([D(3)], seed=0)
-    assert bp.check_gradients(net, "squared_error", *numbers).ok and net.n_in == 5
+    assert bp.check_gradients(net, "squared_error", *numbers).ok and net.input_shape == (5,)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -138,7 +138,7 @@ WRONG_PLACES = {  # the tensors whose gradient comes through the fault
 @pytest.mark.parametrize("fault", FAULTY_PRODUCTS)
 def test_differentiation_finds_a_fault_of_the_reference(fault, numbers, monkeypatch):
     """Also one that the engine shares."""
-    monkeypatch.setattr(numpy_backend, "dense_backward", FAULTY_PRODUCTS[fault])
+    monkeypatch.setattr(instructions, "dense_backward", FAULTY_PRODUCTS[fault])
     report = bp.check_gradients(network(SQUARE), "squared_error", *numbers, backend="numpy")
     assert wrong_places(report) == WRONG_PLACES[fault]
     assert report.worst.name in WRONG_PLACES[fault] and report.worst.against == "complex step"
@@ -147,7 +147,7 @@ def test_differentiation_finds_a_fault_of_the_reference(fault, numbers, monkeypa
 @pytest.mark.parametrize("fault", FAULTY_PRODUCTS)
 def test_the_reference_finds_a_fault_of_the_engine(fault, numbers, monkeypatch):
     with monkeypatch.context() as planted:
-        planted.setattr(numpy_backend, "dense_backward", FAULTY_PRODUCTS[fault])
+        planted.setattr(instructions, "dense_backward", FAULTY_PRODUCTS[fault])
         trainer = bp.Trainer(network(SQUARE), loss="squared_error", backend="numpy")
         found = trainer.loss_and_gradients(*numbers), trainer.input_gradient(*numbers)
     monkeypatch.setattr(bp.Trainer, "loss_and_gradients", lambda *_: found[0])
@@ -222,7 +222,7 @@ def test_a_report(numbers, monkeypatch):
     lines = str(report).splitlines()
     assert len(lines) == 1 + len(report.checks) and all(line.endswith("ok") for line in lines[1:])
     assert "5x5" in lines[1] and "complex step" in lines[1] and "differences" not in str(report)
-    monkeypatch.setattr(numpy_backend, "dense_backward", FAULTY_PRODUCTS["a mean for a sum"])
+    monkeypatch.setattr(instructions, "dense_backward", FAULTY_PRODUCTS["a mean for a sum"])
     wrong = bp.check_gradients(*arguments, backend="numpy")
     assert wrong != report and not wrong.ok and str(wrong).count("WRONG") == 3
     with pytest.raises(bp.GradientError, match=r"(?s)3 of 8 gradients are wrong.*0\.bias\[.*by the complex step"):

@@ -62,7 +62,7 @@ def test_shapes(backend, dtype, layers, loss, n, seed):
     outputs = case.trainer.predict(case.X)
     assert outputs.shape == (n, N_OUT) and outputs.dtype == dtype
     values = net.activations(case.X)
-    assert [value.shape for value in values] == [(n, width) for width in net.program.widths]
+    assert [value.shape for value in values] == [(n, *shape) for shape in net.program.value_shapes]
     assert all(np.isfinite(array).all() for array in (*found.values(), outputs, *values))
 
 

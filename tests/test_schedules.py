@@ -203,7 +203,7 @@ def test_a_metric_that_is_not_recorded(rows):
     trainer.optimizer = bp.Adam(bp.WarmUp(bp.ReduceOnPlateau(1e-3, metric="val_acuracy", mode="max"), 2))
     with pytest.raises(ValueError, match="'val_acuracy' .* but: loss, seconds, val_loss, val_accuracy;"):
         trainer.fit(X, y, validation=(X, y))
-    assert trainer.history.n_epochs == 0 and trainer.network.n_in is None
+    assert trainer.history.n_epochs == 0 and trainer.network.input_shape is None
 
 
 def test_divergence_tells_the_schedule(rows):

@@ -6,6 +6,7 @@ State       the parameters and the optimizer's slots of one training.
 Workspace   the buffers of one caller; taken from the plan's free list, so many threads may use one plan.
 """
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -19,32 +20,72 @@ from ..ops import random
 from ..ops.regularization import Clip, penalty
 from ..ops.table import ACTIVATIONS, Activation, Loss, Update
 
+FIRST_DRAW = 0, 0  # seed and step of the noise in a gradient that belongs to no training
+
+
+class Window(NamedTuple):
+    """What moves over an image, in pixels: a kernel, or what is pooled."""
+
+    size: tuple  # (height, width)
+    stride: tuple
+    padding: tuple  # ((top, bottom), (left, right))
+
+
+class Norm(NamedTuple):
+    """The numbers of a normalisation."""
+
+    eps: float
+    momentum: float  # of the running statistics
+
+
+class Noise(NamedTuple):
+    """Units dropped at a rate; ``number`` tells the network's noises apart."""
+
+    rate: float
+    number: int
+
 
 class Instruction(NamedTuple):
-    """One step of a program: ``output = op(inputs, parameters)``; values are numbers, parameters are names."""
+    """One step of a program: ``output = f(op(inputs, parameters))``; values are numbers, parameters are names."""
 
-    op: str  # "dense" | "rowwise" (an activation alone) | "add"
+    op: str  # "dense", "conv", "add", ...; "activation": f alone
     inputs: tuple
     output: int
     parameters: tuple = ()
     activation: Activation = ACTIVATIONS["linear"]
     layer: str = ""  # whose it is, for messages
+    statistics: tuple = ()  # names of what it learns without a gradient
+    settings: Window | Norm | Noise | None = None
 
 
 class Program(NamedTuple):
-    """Instructions over values; value 0 is the input, the last instruction's output is the network's."""
+    """Instructions over values; value 0 is the input, the last instruction's output is the network's.
 
-    widths: tuple  # of each value
+    A row of a value is a vector (n,), or an image (height, width, channels); the output's is a vector.
+    """
+
+    value_shapes: tuple  # of a row of each value
     instructions: tuple
     shapes: dict  # parameter name -> shape
+    statistics: dict  # name -> shape
+    output_shape: tuple  # of what a user sees, which may be an image
 
     @property
-    def n_in(self):
-        return self.widths[0]
+    def input_shape(self):
+        return self.value_shapes[0]
 
     @property
     def n_out(self):
-        return self.widths[self.output]
+        return self.value_shapes[self.output][0]
+
+    @property
+    def mixes_rows(self):
+        """Whether the training loss of a row depends on the other rows of its batch, or on its place there."""
+        return any(i.op in ("batch_norm", "dropout", "alpha_dropout") for i in self.instructions)
+
+    def width(self, value):
+        """The numbers in a row of a value."""
+        return math.prod(self.value_shapes[value])
 
     @property
     def output(self):
@@ -57,11 +98,11 @@ class Program(NamedTuple):
     def with_activation_apart(self):
         """The same program with its last activation an instruction of its own, which reads the logits."""
         *head, last = self.instructions
-        if last.op == "rowwise":
+        if last.op == "activation":
             return self
-        logits, output = last._replace(activation=ACTIVATIONS["linear"]), len(self.widths)
-        apart = last._replace(op="rowwise", inputs=(last.output,), output=output, parameters=())
-        return self._replace(widths=(*self.widths, self.n_out), instructions=(*head, logits, apart))
+        logits, output = last._replace(activation=ACTIVATIONS["linear"]), len(self.value_shapes)
+        apart = Instruction("activation", (last.output,), output, activation=last.activation, layer=last.layer)
+        return self._replace(value_shapes=(*self.value_shapes, (self.n_out,)), instructions=(*head, logits, apart))
 
     def without_last(self):
         """The program up to its last instruction."""
@@ -79,7 +120,7 @@ def native_dtype(dtype):
 
 
 class Data(NamedTuple):
-    """Rows to learn from: X (n, n_in), y (n, n_out) numbers or (n,) labels, weight (n,) float64 or None.
+    """Rows to learn from: X (n, *input_shape), y (n, n_out) numbers or (n,) labels, weight (n,) float64 or None.
 
     X and y are the caller's arrays, of any real dtype, byte order and strides: backends convert a batch at a time.
     """
@@ -132,20 +173,23 @@ class Plan(ABC):
         """-> Workspace."""
 
     @abstractmethod
-    def new_state(self, parameters):
-        """-> State with these parameters (name -> array) and slots of zero."""
+    def new_state(self, arrays):
+        """-> State with these parameters and statistics (name -> array) and slots of zero."""
 
     @abstractmethod
-    def forward(self, parameters, workspace, X):
+    def forward(self, arrays, workspace, X):
         """-> (n, n_out), the network's outputs for the rows of X; None where one is not finite in the plan's dtype."""
 
     @abstractmethod
-    def losses(self, parameters, workspace, data, order=None):
-        """-> (n,) float64, the loss of every row, or of the rows ``order`` (n,) intp; and their outputs (n, n_out)."""
+    def losses(self, arrays, workspace, data, order=None):
+        """-> (n,) float64, the loss of every row, or of the rows ``order`` (n,) intp; and their outputs (n, n_out).
+
+        Both as in prediction: nothing is dropped, and the statistics are those that were learned.
+        """
 
     @abstractmethod
     def gradient(self, state, workspace, data):
-        """-> float, the weighted mean loss over all rows.
+        """-> float, the weighted mean loss over all rows, as of a step of training that learns no statistics.
 
         ``state.gradients()`` then holds its gradient, with that of the penalties on parameters.
         """
@@ -159,8 +203,8 @@ class Plan(ABC):
         return total
 
     @abstractmethod
-    def input_gradient(self, parameters, workspace, data):
-        """-> (n, n_in), the derivative of the weighted mean loss over all rows with respect to ``data.X``."""
+    def input_gradient(self, arrays, workspace, data):
+        """-> (n, *input_shape), the derivative of the same loss with respect to ``data.X``."""
 
     def run(self, state, workspace, data, order, coefficients, seconds):
         """Train on epochs of ``order``, an Order, until ``workspace.left`` is 0 or about ``seconds`` have passed.
@@ -219,17 +263,17 @@ class Borrowed:
 
 
 class State(ABC):
-    """What training changes.  ``steps`` counts the updates made."""
+    """What training changes: parameters, slots, statistics.  ``steps`` counts the updates made."""
 
     steps = 0
 
     @abstractmethod
-    def load(self, parameters):
-        """Copy these parameters in."""
+    def load(self, arrays):
+        """Copy these parameters and statistics in."""
 
     @abstractmethod
-    def store(self, parameters):
-        """Copy the parameters out into these arrays."""
+    def store(self, arrays):
+        """Copy the parameters and statistics out into these arrays."""
 
     @abstractmethod
     def gradients(self):
@@ -249,7 +293,7 @@ class State(ABC):
 
     @abstractmethod
     def save(self):
-        """Remember the parameters, slots and steps of now."""
+        """Remember the parameters, slots, statistics and steps of now."""
 
     @abstractmethod
     def go_back(self):
@@ -264,9 +308,11 @@ class Workspace:
     """
 
     rows = None
+    seed = 0  # of the noise
 
-    def start(self, epoch=0, n_epochs=1):
-        """Begin so many epochs, with nothing added up."""
+    def start(self, epoch=0, n_epochs=1, seed=0):
+        """Begin so many epochs, with nothing added up; the seed is that of the noise."""
+        self.seed = seed
         self.loss_sum = self.weight_sum = self.began = 0.0
         self.steps = self.begin = 0
         self.diverged = self.begun = False

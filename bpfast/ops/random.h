@@ -1,6 +1,6 @@
 /* Counter-based random numbers, the twin of random.py.   Source: Salmon et al. 2011, Philox4x32-10. */
 
-enum { BP_SHUFFLE = 1, BP_BLOCKS = 64 };
+enum { BP_SHUFFLE = 1, BP_DROPOUT = 4, BP_BLOCKS = 64 };
 
 /* Blocks first .. first + BP_BLOCKS of the draws of (seed, purpose, epoch), four words each. */
 static void philox(uint32_t words[4 * BP_BLOCKS], uint32_t first, uint32_t purpose, uint64_t epoch, uint64_t seed) {

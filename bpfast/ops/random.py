@@ -1,12 +1,13 @@
 """Counter-based random numbers: the same draw in every backend, in any order, for any number of threads.
 
-A draw is a pure function of (seed, purpose, epoch, index).   Source: Salmon et al. 2011, Philox4x32-10.
+A draw is a pure function of (seed, purpose, epoch, index); dropout counts steps, not epochs, and its purpose tells the
+layer too, see dropout.py.   Source: Salmon et al. 2011, Philox4x32-10.
 The twin is random.h.
 """
 
 import numpy as np
 
-SHUFFLE, HOLD_OUT, RESTART = 1, 2, 3  # the purposes: draws for one never meet those for another
+SHUFFLE, HOLD_OUT, RESTART, DROPOUT = 1, 2, 3, 4  # the purposes: draws for one never meet those for another
 
 BLOCK = 1 << 12  # draws made together, so that memory stays small
 

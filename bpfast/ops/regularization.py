@@ -50,7 +50,7 @@ def decayed(w, decay, rate):
 
 def limit_columns(w, limit):
     """-> w with every unit's weights, a column, scaled to a norm of at most limit.   Source: Srebro & Shraibman 2005."""
-    norms = sqrt(square(w, dtype="f8").sum(axis=0))
+    norms = sqrt(square(w, dtype="f8").reshape(-1, w.shape[-1]).sum(axis=0))
     return w * where(norms > limit, limit / where(norms > limit, norms, 1), 1).astype(w.dtype)
 
 

@@ -1,6 +1,7 @@
 # cython: language_level=3, cdivision=True, initializedcheck=False
 """The run of a plan, in compiled code without the GIL: epochs, prediction, and single gradients (run.h)."""
 
+import math
 from contextlib import contextmanager
 
 cimport cython
@@ -17,7 +18,8 @@ import numpy as np
 
 from ... import config
 from .. import base
-from .tables import cpu_level
+from ..base import FIRST_DRAW
+from .tables import PRODUCTS, cpu_level
 
 ROWS_PER_BLOCK = 1024  # larger batches run in blocks, so that buffers stay small and a run can stop between them
 FLOPS_PER_BLOCK = 2e9  # about 20 ms of one core
@@ -33,39 +35,45 @@ class Plan(base.Plan):
     def __init__(self, *args):
         super().__init__(*args)
         self.level = cpu_level()
-        flops_per_row = sum(6 * shape[0] * shape[1] for shape in self.program.shapes.values() if len(shape) == 2)
-        most_rows = min(ROWS_PER_BLOCK, max(BP_LANES, int(FLOPS_PER_BLOCK / flops_per_row) // BP_LANES * BP_LANES))
+        self.flops_per_row = sum(map(self._flops, self.program.instructions))
+        self.whole_batches = any(i.op == "batch_norm" for i in self.program.instructions)
+        most_rows = min(ROWS_PER_BLOCK, max(BP_LANES, int(FLOPS_PER_BLOCK / self.flops_per_row) // BP_LANES * BP_LANES))
         self.block_rows = min(most_rows, max(self.batch_size, 256))
-        self.flops_per_row = flops_per_row
         self.clips_norms = min(self.clip.norm, self.clip.global_norm) < float("inf")
         self.limits_norms = any(restraint.max_norm < float("inf") for restraint in self.restraints.values())
-        self.layout = Layout(self.level, self.program, self.dtype, self.block_rows, self.restraints)
+        self.layout = Layout(self.level, self.program, self.dtype, self.restraints)
         self.inference = Sequence(self.layout, self.program, None)
         self.training = Sequence(self.layout, self.trained, self.loss)
+
+    def _flops(self, i):
+        """Of one row, forward and backward, about."""
+        weight = max((math.prod(self.program.shapes[name]) for name in i.parameters), default=0)
+        pixels = math.prod(self.program.value_shapes[i.output][:-1])
+        return 6 * weight * pixels if i.op in PRODUCTS else 20 * self.program.width(i.output)
 
     def new_workspace(self):
         return Workspace(self)
 
-    def new_state(self, parameters):
-        return State(self, parameters)
+    def new_state(self, arrays):
+        return State(self, arrays)
 
-    def forward(self, parameters, workspace, X):
-        outputs = np.empty((len(X), (<Sequence>self.inference).output.n), self.dtype)
-        return outputs if (<Buffers>workspace.buffers).infer(parameters, X, None, None, outputs, None) else None
+    def forward(self, arrays, workspace, X):
+        outputs = np.empty((len(X), self.program.n_out), self.dtype)
+        return outputs if (<Buffers>workspace.buffers).infer(arrays, X, None, None, outputs, None) else None
 
-    def losses(self, parameters, workspace, data, order=None):
+    def losses(self, arrays, workspace, data, order=None):
         n = len(data.X if order is None else order)
         outputs, values = np.empty((n, self.program.n_out), self.dtype), np.empty(n)
-        (<Buffers>workspace.buffers).infer(parameters, data.X, data, order, outputs, values)
+        (<Buffers>workspace.buffers).infer(arrays, data.X, data, order, outputs, values)
         return values, outputs
 
     def gradient(self, state, workspace, data):
         return (<Buffers>workspace.buffers).gradient(self, state, data)
 
-    def input_gradient(self, parameters, workspace, data):
-        gradient = np.empty((len(data.X), self.program.n_in), self.dtype)
+    def input_gradient(self, arrays, workspace, data):
+        gradient = np.empty((len(data.X), *self.program.input_shape), self.dtype)
         sequence = Sequence(self.layout, self.trained, self.loss, of_input=True)
-        (<Buffers>workspace.buffers).differentiate(sequence, parameters, data, gradient)
+        (<Buffers>workspace.buffers).differentiate(sequence, self, arrays, data, gradient)
         return gradient
 
     def run(self, state, workspace, data, order, coefficients, seconds):
@@ -89,20 +97,20 @@ class Plan(base.Plan):
 class State(base.State):
     """``arenas`` holds the parameters and the slots, all laid out alike; ``gradient`` is one more, ``saved`` copies."""
 
-    def __init__(self, plan, parameters):
+    def __init__(self, plan, arrays):
         self._plan = plan
         self._slot_names = plan.update.slots if plan.update else ()
         size = plan.layout.parameters_size * plan.dtype.itemsize
         self.arenas = [Arena(size) for _ in range(1 + len(self._slot_names))]
         self.saved = [Arena(size) for _ in self.arenas]
         self.gradient = Arena(size)
-        self.load(parameters)
+        self.load(arrays)
 
-    def load(self, parameters):
-        (<Layout>self._plan.layout).pack(self.arenas[0], parameters)
+    def load(self, arrays):
+        (<Layout>self._plan.layout).pack(self.arenas[0], arrays)
 
-    def store(self, parameters):
-        (<Layout>self._plan.layout).unpack(self.arenas[0], parameters)
+    def store(self, arrays):
+        (<Layout>self._plan.layout).unpack(self.arenas[0], arrays)
 
     def gradients(self):
         return self._arrays(self.gradient)
@@ -160,24 +168,39 @@ cdef class Buffers:
     cdef double flops_per_step
     cdef Arena values, work, scratch, targets, losses, shares, packed
     cdef bp_run run
+    cdef object rows  # X as a table
     cdef int process  # that the team's threads belong to
 
     def __cinit__(self, plan):
-        self.layout, self.n_rows = plan.layout, plan.block_rows
+        self.layout = plan.layout
         self.training, self.inference = plan.training, plan.inference
         self.flops_per_step = plan.flops_per_row * min(plan.batch_size, ROWS_PER_BLOCK)
-        cdef Py_ssize_t real_size = plan.dtype.itemsize
         cdef bp_run *run = &self.run
-        self.work = Arena(self.layout.work_size * real_size)
-        self.targets = Arena(self.n_rows * self.layout.values[plan.trained.output].ld * 8)
-        self.losses, self.shares = Arena(self.n_rows * sizeof(double)), Arena(self.n_rows * sizeof(double))
-        run.kernels, run.scratch_size = self.layout.kernels, self.layout.scratch_size * real_size
-        self.values = Arena(len(plan.program.widths) * sizeof(bp_value))
-        memcpy(self.values.data, self.layout.values, self.values.size)
-        run.job.values, run.job.work = <const bp_value *>self.values.data, self.work.data
-        run.job.layout, run.job.n_parameters = self.layout.parameters, len(self.layout.shapes)
-        run.targets, run.shares = self.targets.data, <double *>self.shares.data
+        run.kernels, run.scratch_size = self.layout.kernels, self.layout.scratch_size * <Py_ssize_t>plan.dtype.itemsize
+        run.job.layout, run.job.n_parameters = self.layout.parameters, self.layout.n_parameters
+        self.values = Arena(self.layout.n_values * sizeof(bp_value))
+        self.reserve(plan.block_rows)
         self.scratch_for(1)
+
+    cdef int reserve(self, Py_ssize_t n_rows) except -1:
+        """Make room for blocks of so many rows, where there is less."""
+        cdef bp_value *values = <bp_value *>self.values.data
+        cdef const bp_value *of_one_row = self.layout.values
+        cdef int i
+        if n_rows <= self.n_rows:
+            return 0
+        self.work = Arena((n_rows * self.layout.row_size + self.layout.kept_size) * self.run.kernels.real_size)
+        self.targets = Arena(n_rows * of_one_row[self.training.output].ld * 8)
+        self.losses, self.shares = Arena(n_rows * sizeof(double)), Arena(n_rows * sizeof(double))
+        for i in range(self.layout.n_values):
+            values[i] = of_one_row[i]
+            values[i].value, values[i].before = n_rows * of_one_row[i].value, n_rows * of_one_row[i].before
+            values[i].delta = n_rows * of_one_row[i].delta
+            values[i].kept = n_rows * self.layout.row_size + of_one_row[i].kept
+        self.run.job.values, self.run.job.work = values, self.work.data
+        self.run.targets, self.run.shares = self.targets.data, <double *>self.shares.data
+        self.n_rows = n_rows
+        return 0
 
     cdef int scratch_for(self, int n_threads) except -1:
         self.scratch = Arena(n_threads * self.run.scratch_size)
@@ -213,7 +236,8 @@ cdef class Buffers:
         """The run over these rows, as they lie, which must stay alive; data: their targets and weights, or None."""
         cdef bp_run *run = &self.run
         cdef const double[::1] weight = None
-        run.X = table_of(X)
+        self.rows = X.reshape(len(X), -1)
+        run.X = table_of(self.rows)
         if data is not None:
             run.y = table_of(data.y if data.y.ndim == 2 else data.y[:, None])
             weight = data.weight
@@ -222,6 +246,8 @@ cdef class Buffers:
         run.order, run.weight = NULL, &weight[0] if weight is not None and len(weight) else NULL
         run.losses = <double *>self.losses.data
         run.job.parameters, run.job.update, run.job.continues = parameters, NULL, False
+        run.job.trains, run.job.first_row = data is not None, 0
+        run.job.seed, run.job.step = FIRST_DRAW
         run.flops_to_share_units, run.cut_rows = FLOPS_TO_SHARE_UNITS, 0
         if self.process != getpid():  # a forked child has no threads
             run.team = NULL
@@ -236,16 +262,20 @@ cdef class Buffers:
 
     # -- training --------------------------------------------------------------------------------------
 
-    cdef bp_run *begin_steps(self, plan, state, data, const double[:, ::1] coefficients, Py_ssize_t n_steps,
-                             bp_course *at) except NULL:
-        """A run that changes a state, up to its n_steps-th step, and where it begins."""
+    cdef bp_run *begin_steps(self, plan, state, data, Py_ssize_t n_rows, const double[:, ::1] coefficients,
+                             Py_ssize_t n_steps, bp_course *at) except NULL:
+        """A run of n_rows that changes a state, up to its n_steps-th step, and where it begins."""
         cdef Arena parameters = state.arenas[0], gradient = state.gradient
-        cdef bp_run *run = self.begin(self.training, data.X, data, parameters.data)
-        cdef const bp_kernels *kernels = run.kernels
+        cdef bp_run *run
+        cdef const bp_kernels *kernels
         cdef double reals[BP_MAX_COEFFICIENTS]
         cdef int s
         memset(at, 0, sizeof(bp_course))
-        at.batch_size, at.most_rows, at.flops_per_row = plan.batch_size, self.n_rows, plan.flops_per_row
+        if plan.whole_batches:
+            self.reserve(min(plan.batch_size, n_rows))
+        at.n_rows, at.batch_size, at.most_rows, at.flops_per_row = n_rows, plan.batch_size, self.n_rows, plan.flops_per_row
+        run = self.begin(self.training, data.X, data, parameters.data)
+        kernels = run.kernels
         run.job.gradient = gradient.data
         if coefficients is not None:
             if len(coefficients) < n_steps:
@@ -267,7 +297,7 @@ cdef class Buffers:
         cdef bp_course at
         cdef Py_ssize_t first_step = workspace.steps, n_batches = (order.n - 1) // plan.batch_size + 1
         cdef Py_ssize_t n_steps = first_step + workspace.left * n_batches - workspace.begun * (workspace.begin // plan.batch_size)
-        cdef bp_run *run = self.begin_steps(plan, state, data, coefficients, n_steps, &at)
+        cdef bp_run *run = self.begin_steps(plan, state, data, order.n, coefficients, n_steps, &at)
         cdef bp_epochs epochs
         cdef const Py_ssize_t[::1] among = order.among
         cdef Py_ssize_t[::1] rows
@@ -284,7 +314,8 @@ cdef class Buffers:
             epochs.arenas[i], epochs.copies[i] = (<Arena>state.arenas[i]).data, (<Arena>state.saved[i]).data
         cdef Arena done = Arena(epochs.n_epochs * sizeof(bp_epoch))
         epochs.done = <bp_epoch *>done.data
-        at.n_rows, at.begin, at.step = order.n, workspace.begin, first_step
+        at.begin, at.step, at.first_draw = workspace.begin, first_step, state.steps - first_step
+        run.job.seed = order.seed
         at.loss_sum, at.weight_sum = workspace.loss_sum, workspace.weight_sum
         epochs.first_step = -1
         with nogil:
@@ -304,11 +335,13 @@ cdef class Buffers:
         cdef bp_course at
         cdef Py_ssize_t first_step = workspace.steps, n_batches = (len(rows) - 1) // plan.batch_size + 1
         cdef bp_run *run = self.begin_steps(
-            plan, state, data, coefficients, first_step + n_batches - begin // <Py_ssize_t>plan.batch_size, &at)
+            plan, state, data, len(rows), coefficients,
+            first_step + n_batches - begin // <Py_ssize_t>plan.batch_size, &at)
         cdef const Py_ssize_t[::1] order = rows
         cdef unsigned denormals
         run.order = &order[0]
-        at.n_rows, at.begin, at.step = len(rows), begin, first_step
+        at.begin, at.step, at.first_draw = begin, first_step, state.steps - first_step
+        run.job.seed = workspace.seed
         at.loss_sum, at.weight_sum = workspace.loss_sum, workspace.weight_sum
         with nogil:
             denormals = bp_flush_denormals()
@@ -323,10 +356,12 @@ cdef class Buffers:
     cdef double gradient(self, plan, state, data) except? -1:
         """The mean loss over all rows, as one batch; the state then holds its gradient."""
         cdef bp_course at
-        cdef bp_run *run = self.begin_steps(plan, state, data, None, 0, &at)
         cdef double seconds = SECONDS_BETWEEN_SIGNALS
         cdef unsigned denormals
-        at.n_rows = at.batch_size = len(data.X)
+        if plan.whole_batches:
+            self.reserve(len(data.X))
+        cdef bp_run *run = self.begin_steps(plan, state, data, len(data.X), None, 0, &at)
+        at.batch_size = len(data.X)
         while at.begin < at.n_rows:
             PyErr_CheckSignals()
             with nogil:
@@ -350,11 +385,11 @@ cdef class Buffers:
         -> False as soon as a number of a row is not finite.
         """
         cdef Py_ssize_t n = len(outputs)
-        cdef bint plain = n < FEW_ROWS, scoring = data is not None
+        cdef bint plain = n < FEW_ROWS and self.inference.is_plain, scoring = data is not None
         cdef bp_run *run = self.begin(self.training if scoring else self.inference, X, data, NULL)
         cdef Sequence sequence = self.inference
         cdef const bp_kernels *kernels = run.kernels
-        cdef const bp_value *output = sequence.output
+        cdef const bp_value *output = run.job.values + sequence.output
         cdef bp_value *x = <bp_value *>self.values.data
         cdef bp_value gathered = x[0]
         cdef const bp_instruction *it
@@ -365,7 +400,7 @@ cdef class Buffers:
         cdef unsigned denormals
         cdef const void **arrays = NULL
         cdef int s, i
-        run.weight, run.weight_sum = NULL, 1
+        run.weight, run.weight_sum, run.job.trains = NULL, 1, False
         run.order = <const Py_ssize_t *>address(order) if order is not None else NULL
         if not plain:
             run.job.parameters = self.pack(parameters)
@@ -414,11 +449,13 @@ cdef class Buffers:
 
     # -- the gradient with respect to the data ---------------------------------------------------------
 
-    cdef int differentiate(self, Sequence sequence, parameters, data, gradient) except -1:
-        """dE/d(input) of all rows into ``gradient`` (n, n_in), E their weighted mean loss."""
+    cdef int differentiate(self, Sequence sequence, plan, parameters, data, gradient) except -1:
+        """dE/d(input) of all rows into ``gradient`` (n, *input_shape), E their weighted mean loss."""
+        cdef Py_ssize_t n = len(data.X)
+        if plan.whole_batches:
+            self.reserve(n)
         cdef bp_run *run = self.begin(sequence, data.X, data, self.pack(parameters))
         cdef const bp_value *x = run.job.values
-        cdef Py_ssize_t n = len(data.X)
         cdef char *out = <char *>address(gradient)
         cdef unsigned denormals
         run.weight_sum = data.weight.sum() if data.weight is not None else n
@@ -427,7 +464,8 @@ cdef class Buffers:
             PyErr_CheckSignals()
             with nogil:
                 denormals = bp_flush_denormals()
-                run.rows = min(self.n_rows, n - run.first)
+                run.rows = run.job.rows = min(self.n_rows, n - run.first)
+                run.job.first_row = run.first
                 bp_do_stages(run, &run.job, 0, bp_n_stages(run), bp_rows(0, run.rows))
                 run.kernels.scatter(out + run.first * x.n * run.kernels.real_size, bp_row_of(run, x.delta, x, 0), x.ld,
                                     x.n, run.rows)

@@ -220,50 +220,24 @@ static const bp_update updates[] = {
 #include "../../ops/regularization.h"
 #include "../../ops/dense.h"
 
-/* An activation of whole rows as an instruction of its own. */
-static void rowwise_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
-    const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
-    real *work = job->work;
-    it->activation->forward(work + out->value + part.begin * out->ld, work + in->value + part.begin * in->ld,
-                            part.end - part.begin, out->n, out->ld, it->hyper);
-}
-
-/* Its input has no other reader, so its delta is written, not added to. */
-static void rowwise_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
-    const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
-    const ptrdiff_t begin = part.begin, end = part.end;
-    real *work = job->work;
-    it->activation->adjoint(work + in->delta + begin * in->ld, work + out->delta + begin * out->ld,
-                            work + in->value + begin * in->ld, work + out->value + begin * out->ld, end - begin, out->n,
-                            out->ld, it->hyper);
-}
-
-/* y = a + b, whole rows with their padding. */
-static void add_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
-    const bp_value *values = job->values, *out = values + it->output;
-    real *work = job->work, *y = work + out->value;
-    const real *a = work + values[it->inputs[0]].value, *b = work + values[it->inputs[1]].value;
-    for (ptrdiff_t i = part.begin * out->ld; i < part.end * out->ld; i++) y[i] = a[i] + b[i];
-}
-
-static void add_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
-    const bp_value *out = job->values + it->output;
-    const ptrdiff_t begin = part.begin * out->ld, end = part.end * out->ld;
-    real *work = job->work;
-    const real *dy = work + out->delta;
-    for (int s = 0; s < it->n_inputs; s++) {
-        real *dx = work + job->values[it->inputs[s]].delta;
-        if (it->adds_dx[s])
-            for (ptrdiff_t i = begin; i < end; i++) dx[i] += dy[i];
-        else
-            memcpy(dx + begin, dy + begin, (size_t)(end - begin) * sizeof(real));
-    }
-}
+#include "elementwise.h"
+#include "../../ops/dropout.h"
+#include "../../ops/norms.h"
 
 static const bp_op ops[] = {
-    {"dense", dense_forward, dense_adjoint, dense_backward, dense_gradient, dense_clean},
-    {"rowwise", rowwise_forward, 0, rowwise_backward, 0, 0},
-    {"add", add_forward, 0, add_backward, 0, 0},
+    {.name = "dense", .forward = dense_forward, .adjoint = dense_adjoint, .backward = dense_backward,
+     .gradient = dense_gradient, .clean = dense_clean, .shares_units = 1},
+    {.name = "activation", .forward = activation_forward, .backward = activation_backward},
+    {.name = "add", .forward = add_forward, .backward = add_backward},
+    {.name = "reshape", .forward = reshape_forward, .backward = reshape_backward},
+    {.name = "scale", .forward = scale_forward, .backward = scale_backward, .gradient = scale_gradient},
+    {.name = "standardize", .forward = standardize_forward, .backward = standardize_backward},
+    {.name = "dropout", .forward = dropout_forward, .backward = dropout_backward},
+    {.name = "alpha_dropout", .forward = alpha_dropout_forward, .backward = dropout_backward},
+    {.name = "batch_norm", .prepare = batch_norm_prepare, .forward = batch_norm_forward, .collect = batch_norm_collect,
+     .backward = batch_norm_backward, .gradient = batch_norm_gradient, .learn = batch_norm_learn, .mixes_rows = 1},
+    {.name = "layer_norm", .forward = layer_norm_forward, .backward = layer_norm_backward,
+     .gradient = layer_norm_gradient},
     {0}};
 
 /* -- data in and out ---------------------------------------------------------------------------- */

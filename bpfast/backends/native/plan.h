@@ -3,15 +3,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BP_MAX_SLOTS = 3, BP_MAX_COEFFICIENTS = 7, BP_MAX_HYPER = 2, BP_LANES = 16, BP_MAX_THREADS = 32 };
+enum { BP_MAX_SLOTS = 3, BP_MAX_COEFFICIENTS = 7, BP_MAX_HYPER = 2, BP_MAX_STATISTICS = 3, BP_LANES = 16, BP_MAX_THREADS = 32 };
 
-/* A value of the program: rows of n numbers in the workspace, ld apart; columns n.. are padding. */
+/* A value of the program: rows of n numbers in the workspace, ld apart; columns n.. are padding.  A row is h x w
+ * pixels, pitch numbers apart, of which the first c are channels and the others padding; a vector is one pixel. */
 typedef struct {
     ptrdiff_t n, ld;
     ptrdiff_t value;  /* y */
-    ptrdiff_t before; /* the pre-activation, where an adjoint reads it; else the same as value */
+    ptrdiff_t before; /* the pre-activation or a factor, where the way back reads it; else the same as value */
     ptrdiff_t delta;  /* dE/dy, then dE/d(pre-activation) */
+    ptrdiff_t kept;   /* what an instruction keeps of a batch */
+    ptrdiff_t h, w, c, pitch;
 } bp_value;
+
+/* What moves over an image, in pixels. */
+typedef struct {
+    ptrdiff_t height, width, stride_y, stride_x, top, bottom, left, right;
+} bp_window;
 
 /* Rows of n numbers, ld apart; y and x, or dx and dy, may be the same array. */
 typedef struct {
@@ -62,6 +70,9 @@ typedef struct {
     int masked;                     /* and its adjoint by the product that makes this output's delta, */
     int masks_dx;                   /* which is this one's, for its input */
     double hyper[BP_MAX_HYPER];
+    const bp_parameter *statistics[BP_MAX_STATISTICS];
+    bp_window window;
+    double settings[2];             /* of a norm: eps, momentum; of noise: rate, number */
 } bp_instruction;
 
 /* One thread's view of a run: where everything is. */
@@ -77,10 +88,13 @@ typedef struct {
     double rate;                    /* the learning rate */
     bp_clip clip;
     int continues;                  /* the gradient goes on from an earlier block of the batch */
+    int trains;                     /* noise is drawn, and statistics are those of the batch */
+    uint64_t seed, step;            /* of the noise */
+    ptrdiff_t rows, first_row;      /* of the block, and where they begin in their batch */
 } bp_job;
 
 /* Rows begin .. end of a value, and its units first .. last: whole panels, or all of them (last may exceed n).
- * Only dense's forward and backward are ever given fewer than all. */
+ * Only ops that say shares_units are ever given fewer than all. */
 typedef struct {
     ptrdiff_t begin, end, first, last;
 } bp_part;
@@ -89,12 +103,17 @@ typedef void bp_pass(const bp_job *, const bp_instruction *, bp_part);
 
 /* forward: a part of the output.  adjoint: of the output's delta, made that of the pre-activation.  backward: of the
  * inputs' deltas.  gradient: of parameters, for the weight's panel rows begin .. end, over all rows.
- * clean: zero the padding of parameters and slots, after an update that does not leave zeros alone. */
+ * clean: zero the padding of parameters and slots, after an update that does not leave zeros alone.
+ * What depends on other rows of the batch, mixes_rows: prepare and collect are done for all rows before any row's
+ * forward and backward; learn follows a step.  shares_units: forward and backward may be given some units of all rows. */
 struct bp_op {
     const char *name;
     bp_pass *forward, *adjoint, *backward;
     void (*gradient)(const bp_job *, const bp_instruction *, ptrdiff_t rows, ptrdiff_t begin, ptrdiff_t end);
     void (*clean)(const bp_job *, const bp_instruction *);
+    bp_pass *prepare, *collect;
+    void (*learn)(const bp_job *, const bp_instruction *, ptrdiff_t rows);
+    int shares_units, mixes_rows;
 };
 
 /* The types of numbers from outside that kernels read.  These may stand anywhere, as in a field of a record. */

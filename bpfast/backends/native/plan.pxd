@@ -3,10 +3,13 @@
 from libc.stdint cimport uint64_t
 
 cdef extern from "plan.h" nogil:
-    enum: BP_MAX_SLOTS, BP_MAX_COEFFICIENTS, BP_MAX_HYPER, BP_LANES, BP_MAX_THREADS, BP_float, BP_double
+    enum: BP_MAX_SLOTS, BP_MAX_COEFFICIENTS, BP_MAX_HYPER, BP_MAX_STATISTICS, BP_LANES, BP_MAX_THREADS, BP_float, BP_double
 
     ctypedef struct bp_value:
-        Py_ssize_t n, ld, value, before, delta
+        Py_ssize_t n, ld, value, before, delta, kept, h, w, c, pitch
+
+    ctypedef struct bp_window:
+        Py_ssize_t height, width, stride_y, stride_x, top, bottom, left, right
 
     ctypedef struct bp_activation:
         const char *name
@@ -41,6 +44,9 @@ cdef extern from "plan.h" nogil:
         const bp_activation *activation
         int fused_relu, masked, masks_dx
         double hyper[BP_MAX_HYPER]
+        const bp_parameter *statistics[BP_MAX_STATISTICS]
+        bp_window window
+        double settings[2]
 
     ctypedef struct bp_job:
         const bp_value *values
@@ -55,7 +61,9 @@ cdef extern from "plan.h" nogil:
         const void *coefficients
         double rate
         bp_clip clip
-        int continues
+        int continues, trains
+        uint64_t seed, step
+        Py_ssize_t rows, first_row
 
     ctypedef struct bp_part:
         Py_ssize_t begin, end, first, last

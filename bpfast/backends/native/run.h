@@ -25,7 +25,7 @@ typedef struct {
     ptrdiff_t scratch_size;               /* bytes of a thread's */
     const bp_instruction *instructions;
     int n_instructions, labels;
-    const bp_value *output;               /* what the loss reads */
+    int output;                           /* the value that the loss reads */
     const bp_loss *loss;
     const double *hyper;
     bp_table X, y;
@@ -60,7 +60,7 @@ static void bp_gather_inputs(const bp_run *run, ptrdiff_t begin, ptrdiff_t end) 
 }
 
 static void bp_gather_targets(const bp_run *run, ptrdiff_t begin, ptrdiff_t end) {
-    const bp_value *y = run->output;
+    const bp_value *y = run->job.values + run->output;
     if (!run->labels) {
         run->kernels->gather((char *)run->targets + begin * y->ld * run->kernels->real_size, y->ld, y->n, &run->y,
                              run->order, run->first + begin, run->first + end);
@@ -72,7 +72,7 @@ static void bp_gather_targets(const bp_run *run, ptrdiff_t begin, ptrdiff_t end)
 
 /* The loss of each row of the output, and its delta. */
 static void bp_score(const bp_run *run, ptrdiff_t begin, ptrdiff_t end) {
-    const bp_value *y = run->output;
+    const bp_value *y = run->job.values + run->output;
     const ptrdiff_t target_size = run->labels ? (ptrdiff_t)sizeof(int64_t) : y->ld * run->kernels->real_size;
     const double sum = run->weight_sum;
     if (run->weight)
@@ -91,20 +91,33 @@ static bp_job bp_job_of(const bp_run *run, int thread) {
 
 static inline bp_part bp_rows(ptrdiff_t begin, ptrdiff_t end) { return (bp_part){begin, end, 0, PTRDIFF_MAX}; }
 
-/* -- stages: gather, the instructions forward, the loss, and of each instruction backward its adjoint and the rest -- */
+/* -- stages: gather, of each instruction prepare and forward, the loss, and of each adjoint, collect and backward -- */
 
-static int bp_n_stages(const bp_run *run) { return 3 * run->n_instructions + 2; }
-static int bp_loss_stage(const bp_run *run) { return run->n_instructions + 1; }
-static int bp_forward_stage(int instruction) { return instruction + 1; }
+enum { BP_AHEAD = 2, BP_BACK = 3 }; /* stages of an instruction */
+
+static int bp_loss_stage(const bp_run *run) { return BP_AHEAD * run->n_instructions + 1; }
+static int bp_n_stages(const bp_run *run) { return bp_loss_stage(run) + 1 + BP_BACK * run->n_instructions; }
+static int bp_forward_stage(int instruction) { return BP_AHEAD * (instruction + 1); }
 
 /* The instruction of a stage and what is done for it; -> NULL: nothing, or no instruction's stage. */
 static bp_pass *bp_pass_of(const bp_run *run, int stage, const bp_instruction **it) {
-    const int n = run->n_instructions, back = stage - bp_loss_stage(run) - 1;
-    if (stage == 0 || stage == bp_loss_stage(run)) return 0;
-    *it = run->instructions + (stage <= n ? stage - 1 : n - 1 - back / 2);
-    if (stage <= n) return (*it)->op->forward;
-    if (back % 2) return (*it)->wants_dx ? (*it)->op->backward : 0;
-    return (*it)->activation->adjoint && !(*it)->masked ? (*it)->op->adjoint : 0;
+    const int loss = bp_loss_stage(run), ahead = stage - 1, back = stage - loss - 1;
+    if (stage == 0 || stage == loss) return 0;
+    if (stage < loss) {
+        *it = run->instructions + ahead / BP_AHEAD;
+        return ahead % BP_AHEAD == 0 ? (*it)->op->prepare : (*it)->op->forward;
+    }
+    *it = run->instructions + run->n_instructions - 1 - back / BP_BACK;
+    if (back % BP_BACK == 0) return (*it)->activation->adjoint && !(*it)->masked ? (*it)->op->adjoint : 0;
+    if (back % BP_BACK == 1) return (*it)->op->collect;
+    return (*it)->wants_dx ? (*it)->op->backward : 0;
+}
+
+/* Whether a stage reads what other rows left, and so begins when that is done for all. */
+static int bp_waits(const bp_run *run, int stage) {
+    const bp_instruction *it;
+    bp_pass *pass = bp_pass_of(run, stage, &it);
+    return pass && it->op->mixes_rows && (pass == it->op->forward || pass == it->op->backward);
 }
 
 static int bp_does_something(const bp_run *run, int stage) {
@@ -130,7 +143,7 @@ static void bp_do_stages(const bp_run *run, const bp_job *job, int first, int en
 static ptrdiff_t bp_shared_units(const bp_run *run, int stage) {
     const bp_instruction *it;
     bp_pass *pass = bp_pass_of(run, stage, &it);
-    if (!pass || !it->weight || pass == it->op->adjoint) return 0;
+    if (!pass || !it->op->shares_units || pass == it->op->adjoint) return 0;
     const int forward = pass == it->op->forward;
     const ptrdiff_t n_in = run->job.values[it->inputs[0]].n, n_out = run->job.values[it->output].n;
     if (n_out == 1 || (forward && it->activation->rowwise)) return 0;
@@ -171,7 +184,7 @@ static void bp_share_stages(bp_run *run) {
         const int shares_units = bp_shared_units(run, stage) > 0;
         int works = bp_does_something(run, stage);
         run->first_stage = stage++;
-        for (; !shares_units && stage < n_stages && !bp_shared_units(run, stage); stage++)
+        for (; !shares_units && stage < n_stages && !bp_shared_units(run, stage) && !bp_waits(run, stage); stage++)
             works |= bp_does_something(run, stage);
         if (!works) continue;
         run->end_stage = stage;
@@ -180,10 +193,11 @@ static void bp_share_stages(bp_run *run) {
     }
 }
 
-/* The panel rows of an instruction: of every panel of its weight as many as there are inputs. */
+/* The panel rows of an instruction: of every panel of its weight as many as there are inputs; of a vector one. */
 static ptrdiff_t bp_panel_rows(const bp_run *run, const bp_instruction *it) {
     const ptrdiff_t panel = run->kernels->panel;
-    return it->weight ? run->job.values[it->inputs[0]].n * ((run->job.values[it->output].n + panel - 1) / panel) : 0;
+    if (!it->weight) return 0;
+    return it->weight->n_in ? it->weight->n_in * ((it->weight->n_out + panel - 1) / panel) : 1;
 }
 
 /* A block of the parameters: its share of every layer whose units are shared, and some of the other layers. */
@@ -202,25 +216,24 @@ static void bp_do_parameters(void *task, int block, int thread) {
     }
 }
 
-/* Cuts the parameters of the layers whose units are not shared into blocks of about as many numbers each.
+/* Cuts the parameters of the layers whose units are not shared into blocks of about as much work each.
  * The weight of a single output stays whole. */
 static void bp_cut_parameters(bp_run *run) {
-    const bp_value *values = run->job.values;
     double total = 0, sum = 0;
     int block = 0;
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < run->n_instructions; i++) {
             const bp_instruction *it = run->instructions + i;
-            const ptrdiff_t n_out = values[it->output].n;
             const ptrdiff_t rows = bp_shared_units(run, bp_forward_stage(i)) ? 0 : bp_panel_rows(run, it);
-            const double size = (double)(rows ? values[it->inputs[0]].n * n_out : 0);
+            const bp_value *out = run->job.values + it->output;
+            const double size = (double)(rows ? it->weight->size * out->h * out->w : 0); /* work for its gradient */
             if (pass == 0) {
                 total += size;
                 continue;
             }
             for (; block < run->n_blocks && sum + size > total * block / run->n_blocks; block++) {
                 const ptrdiff_t row = (ptrdiff_t)((total * block / run->n_blocks - sum) / size * (double)rows);
-                run->cuts[block] = (bp_cut){i, n_out == 1 ? 0 : row - row % BP_FEWEST_ROWS};
+                run->cuts[block] = (bp_cut){i, it->weight->n_out == 1 ? 0 : row - row % BP_FEWEST_ROWS};
             }
             sum += size;
         }
@@ -235,10 +248,10 @@ static void bp_share_parameters(bp_run *run) {
 }
 
 static void bp_go_back_alone(const bp_run *run) {
-    for (int i = run->n_instructions - 1, stage = bp_loss_stage(run) + 1; i >= 0; i--, stage += 2) {
+    for (int i = run->n_instructions - 1, stage = bp_loss_stage(run) + 1; i >= 0; i--, stage += BP_BACK) {
         const bp_instruction *it = run->instructions + i;
-        bp_do_stages(run, &run->job, stage, stage + 2, bp_rows(0, run->rows));
-        if (it->op->gradient) it->op->gradient(&run->job, it, run->rows, 0, bp_panel_rows(run, it));
+        bp_do_stages(run, &run->job, stage, stage + BP_BACK, bp_rows(0, run->rows));
+        if (it->weight) it->op->gradient(&run->job, it, run->rows, 0, bp_panel_rows(run, it));
     }
 }
 
@@ -253,6 +266,7 @@ typedef struct {
     int keeps_gradient, limits_norms, cleans;    /* clips norms; bounds those of units; padding does not stay zero */
     double flops_per_row, end;                   /* by the clock */
     ptrdiff_t begin, step;
+    uint64_t first_draw;                         /* step 0 draws noise of this number */
     double loss_sum, weight_sum;
     int diverged;
 } bp_course;
@@ -282,6 +296,8 @@ static void bp_end_step(bp_run *run, const bp_course *at) {
         job->update = at->update;
         run->kernels->step_all(job);
     }
+    for (int i = 0; i < run->n_instructions; i++)
+        if (run->instructions[i].op->learn) run->instructions[i].op->learn(job, run->instructions + i, run->rows);
     if (at->limits_norms) run->kernels->limit_norms(job);
     for (int i = 0; at->cleans && i < run->n_instructions; i++)
         if (run->instructions[i].op->clean) run->instructions[i].op->clean(job, run->instructions + i);
@@ -312,6 +328,8 @@ static void bp_train(bp_run *run, bp_course *at) {
                 job->rate = row[0];
             }
             job->continues = at->begin > batch;
+            job->rows = run->rows, job->first_row = at->begin - batch;
+            job->step = at->first_draw + (uint64_t)at->step;
             job->update = job->continues || !ends || at->keeps_gradient ? 0 : at->update;
             bp_do_block(run, at);
             if (at->diverged) return;

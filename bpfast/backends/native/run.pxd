@@ -19,7 +19,7 @@ cdef extern from "run.h" nogil:
         Py_ssize_t scratch_size
         const bp_instruction *instructions
         int n_instructions, labels
-        const bp_value *output
+        int output
         const bp_loss *loss
         const double *hyper
         bp_table X, y
@@ -40,6 +40,7 @@ cdef extern from "run.h" nogil:
         int keeps_gradient, limits_norms, cleans
         double flops_per_row, end
         Py_ssize_t begin, step
+        uint64_t first_draw
         double loss_sum, weight_sum
         int diverged
 

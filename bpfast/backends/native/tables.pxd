@@ -17,10 +17,11 @@ cdef class Layout:
     cdef const bp_kernels *kernels
     cdef bp_value *values
     cdef bp_parameter *parameters
-    cdef readonly Py_ssize_t work_size, parameters_size, scratch_size  # numbers
+    cdef readonly Py_ssize_t row_size, kept_size, parameters_size, scratch_size  # numbers
+    cdef readonly int n_values, n_parameters
     cdef readonly dict shapes, numbers  # name -> shape, index into parameters
-    cdef Py_ssize_t _take_rows(self, Py_ssize_t rows, Py_ssize_t ld)
-    cdef Py_ssize_t _size(self, shape)
+    cdef int _place(self, bp_value *value, shape, maker, Py_ssize_t line) except -1
+    cdef Py_ssize_t _take(self, Py_ssize_t n)
     cdef const bp_parameter *find(self, name) except NULL
     cdef checked(self, name, array)
     cdef int pack(self, Arena arena, parameters) except -1
@@ -30,8 +31,8 @@ cdef class Sequence:
     cdef bp_instruction *c
     cdef int n
     cdef readonly list names  # (weight, bias) of each instruction
-    cdef const bp_value *output
+    cdef int output  # value
     cdef const bp_loss *loss
     cdef double loss_hyper[BP_MAX_HYPER]
-    cdef bint labels, reads_in_place
+    cdef bint labels, reads_in_place, is_plain
     cdef int _fuse_relu_adjoints(self, program) except -1

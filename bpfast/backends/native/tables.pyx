@@ -9,11 +9,13 @@ from libc.string cimport memcmp, memcpy, memset, strcmp
 
 from .plan cimport *
 
+import math
+
 import numpy as np
 
 from ... import config
 from ...ops.regularization import NO_RESTRAINT
-from ..base import native_dtype
+from ..base import Noise, Norm, Window, native_dtype
 
 cdef extern from "levels.h" nogil:
     int bp_runs(const char *)
@@ -25,6 +27,10 @@ cdef extern from "dtypes.h" nogil:
 TYPES = {np.dtype(name): code for code, name in
          enumerate(["f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])}
 TYPES[np.dtype(bool)] = TYPES[np.dtype("u1")]
+
+
+PRODUCTS = "dense", "conv"  # which do relu, and its adjoint, on the way
+NOISES = "dropout", "alpha_dropout"
 
 
 def cpu_levels():
@@ -116,6 +122,18 @@ cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcep
     return memcmp(numbers, &zero, sizeof(zero)) != 0 or memcmp(numbers, before, sizeof(before)) != 0
 
 
+cdef int copy_settings(bp_instruction *it, settings) except -1:
+    """The settings of an instruction, as its kernel takes them."""
+    cdef int s
+    if isinstance(settings, Window):
+        (it.window.height, it.window.width), (it.window.stride_y, it.window.stride_x) = settings.size, settings.stride
+        (it.window.top, it.window.bottom), (it.window.left, it.window.right) = settings.padding
+    elif isinstance(settings, (Norm, Noise)):
+        for s, number in enumerate(settings):
+            it.settings[s] = number
+    return 0
+
+
 cdef int check_coefficients(Py_ssize_t n) except -1:
     if n > BP_MAX_COEFFICIENTS:
         raise NotImplementedError(f"the update has {n} coefficients; kernels take {BP_MAX_COEFFICIENTS}")
@@ -196,35 +214,35 @@ cdef void *address(array, int flags=0) except? NULL:
 # -- a program in C ------------------------------------------------------------------------------------
 
 
-cdef class Layout:
-    """Where the values of a program lie in a workspace, and its parameters in the arenas of a State."""
+cdef Py_ssize_t whole_lanes(Py_ssize_t n):
+    return (n + BP_LANES - 1) // BP_LANES * BP_LANES
 
-    def __cinit__(self, str level, program, dtype, Py_ssize_t rows, restraints):
+
+cdef class Layout:
+    """Where the values of a program lie in a workspace, and its parameters and statistics in the arenas of a State.
+
+    Offsets of values are those of a workspace of one row.
+    """
+
+    def __cinit__(self, str level, program, dtype, restraints):
         self.kernels = find_kernels(level, dtype.itemsize)
-        self.values = <bp_value *>calloc(len(program.widths), sizeof(bp_value))
-        self.parameters = <bp_parameter *>calloc(len(program.shapes), sizeof(bp_parameter))
+        self.n_values, self.n_parameters = len(program.value_shapes), len(program.shapes)
+        self.shapes, self.numbers = {**program.shapes, **program.statistics}, {}
+        self.values = <bp_value *>calloc(self.n_values, sizeof(bp_value))
+        self.parameters = <bp_parameter *>calloc(len(self.shapes), sizeof(bp_parameter))
         if self.values == NULL or self.parameters == NULL:
             raise MemoryError
-        cdef Py_ssize_t line = CACHE_LINE // dtype.itemsize
-        keeps_x = {i.output for i in program.instructions if "x" in i.activation.keeps and i.op == "dense"}
-        cdef bp_value *value
-        for number, width in enumerate(program.widths):
-            value = &self.values[number]
-            value.n = width
-            value.ld = (width + BP_LANES - 1) // BP_LANES * BP_LANES
-            if value.ld > line and value.ld // line % 2 == 0:
-                value.ld += BP_LANES  # rows an odd number of cache lines apart do not crowd one set of the cache
-            value.value = self._take_rows(rows, value.ld)
-            value.before = self._take_rows(rows, value.ld) if number in keeps_x else value.value
-            value.delta = self._take_rows(rows, value.ld)
-        self.shapes, self.numbers = program.shapes, {}
+        makers = {i.output: i for i in program.instructions}
+        for number, shape in enumerate(program.value_shapes):
+            self._place(&self.values[number], shape, makers.get(number), CACHE_LINE // <Py_ssize_t>dtype.itemsize)
         cdef bp_parameter *p
-        for number, (name, shape) in enumerate(program.shapes.items()):
+        for number, (name, shape) in enumerate(self.shapes.items()):
             self.numbers[name] = number
             p = &self.parameters[number]
-            p.offset, p.size = self.parameters_size, self._size(shape)
+            p.n_in, p.n_out = math.prod(shape[:-1]) if len(shape) > 1 else 0, shape[-1]
+            p.offset = self.parameters_size
+            p.size = whole_lanes(self.kernels.weight_size(p.n_in, p.n_out) if p.n_in else p.n_out)
             self.parameters_size += p.size
-            p.n_in, p.n_out = shape if len(shape) == 2 else (0, *shape)
             p.l1, p.l2, p.decay, p.max_norm = restraints.get(name, NO_RESTRAINT)
             if p.n_in:
                 self.scratch_size = max(self.scratch_size, self.kernels.scratch_size(p.n_in, p.n_out))
@@ -233,14 +251,35 @@ cdef class Layout:
         free(self.values)
         free(self.parameters)
 
-    cdef Py_ssize_t _take_rows(self, Py_ssize_t rows, Py_ssize_t ld):
-        cdef Py_ssize_t offset = self.work_size
-        self.work_size += rows * ld
-        return offset
+    cdef int _place(self, bp_value *value, shape, maker, Py_ssize_t line) except -1:
+        """Pixels lie whole vectors apart, so that kernels may store their last channels with padding; the data do not."""
+        cdef Py_ssize_t channels = whole_lanes(shape[-1])
+        op = maker.op if maker else "gather"
+        value.h, value.w, value.c = (1,) * (3 - len(shape)) + shape
+        cdef Py_ssize_t pixels = value.h * value.w
+        value.pitch = value.c if pixels == 1 or value == &self.values[0] else whole_lanes(value.c)
+        value.n = pixels * value.pitch
+        value.ld = whole_lanes(value.n)
+        if value.ld > line and value.ld // line % 2 == 0:
+            value.ld += BP_LANES  # rows an odd number of cache lines apart do not crowd one set of the cache
+        value.value = self._take(value.ld)
+        if op == "batch_norm":
+            value.before = self._take(2 * channels)  # sums of each row
+            value.kept, self.kept_size = self.kept_size, self.kept_size + 3 * channels  # and of the batch
+            self.scratch_size = max(self.scratch_size, 3 * channels)
+        elif op == "layer_norm":
+            value.before = self._take(whole_lanes(2 * pixels))  # mean and deviation of each pixel
+        elif op in PRODUCTS and "x" in maker.activation.keeps or op in NOISES:
+            value.before = self._take(value.ld)
+        else:
+            value.before = value.value
+        value.delta = self._take(value.ld)
+        return 0
 
-    cdef Py_ssize_t _size(self, shape):
-        cdef Py_ssize_t size = self.kernels.weight_size(shape[0], shape[1]) if len(shape) == 2 else shape[0]
-        return (size + BP_LANES - 1) // BP_LANES * BP_LANES
+    cdef Py_ssize_t _take(self, Py_ssize_t n):
+        cdef Py_ssize_t offset = self.row_size
+        self.row_size += n
+        return offset
 
     cdef const bp_parameter *find(self, name) except NULL:
         return &self.parameters[<Py_ssize_t>self.numbers[name]]
@@ -257,8 +296,8 @@ cdef class Layout:
         for name, array in parameters.items():
             array = self.checked(name, array)
             to = arena.data + self.find(name).offset * self.kernels.real_size
-            if array.ndim == 2:
-                self.kernels.pack(to, address(array), array.shape[0], array.shape[1])
+            if array.ndim > 1:
+                self.kernels.pack(to, address(array), self.find(name).n_in, self.find(name).n_out)
             else:
                 memcpy(to, address(array), array.nbytes)
         return 0
@@ -269,8 +308,8 @@ cdef class Layout:
         for name, array in parameters.items():
             self.checked(name, array)
             begin = arena.data + self.find(name).offset * self.kernels.real_size
-            if array.ndim == 2:
-                self.kernels.unpack(address(array, PyBUF_WRITABLE), begin, array.shape[0], array.shape[1])
+            if array.ndim > 1:
+                self.kernels.unpack(address(array, PyBUF_WRITABLE), begin, self.find(name).n_in, self.find(name).n_out)
             else:
                 memcpy(address(array, PyBUF_WRITABLE), begin, array.nbytes)
         return 0
@@ -289,36 +328,44 @@ cdef class Sequence:
         cdef bp_instruction *it
         cdef int i, s
         for i in reversed(range(self.n)):
-            op, inputs, output, names, activation, _ = program.instructions[i]
+            instruction = program.instructions[i]
             it = &self.c[i]
-            it.op = find_op(layout.kernels, op)
-            it.n_inputs, it.output = len(inputs), output
-            for s, value in enumerate(inputs):
+            it.op = find_op(layout.kernels, instruction.op)
+            it.n_inputs, it.output = len(instruction.inputs), instruction.output
+            for s, value in enumerate(instruction.inputs):
                 it.inputs[s], it.adds_dx[s] = value, value in written
                 written.add(value)
-            it.wants_dx = of_input or inputs != (0,)
-            if names:
-                it.weight, it.bias = layout.find(names[0]), layout.find(names[1])
-            it.activation = find_activation(layout.kernels, activation.name)
-            copy_hyper(it.hyper, activation)
-            it.fused_relu = op == "dense" and activation.name == "relu" and program.widths[output] > 1
+            it.wants_dx = of_input or instruction.inputs != (0,)
+            for s, name in enumerate(instruction.parameters):
+                if s == 0:
+                    it.weight = layout.find(name)
+                else:
+                    it.bias = layout.find(name)
+            for s, name in enumerate(instruction.statistics):
+                it.statistics[s] = layout.find(name)
+            copy_settings(it, instruction.settings)
+            it.activation = find_activation(layout.kernels, instruction.activation.name)
+            copy_hyper(it.hyper, instruction.activation)
+            it.fused_relu = (instruction.op in PRODUCTS and instruction.activation.name == "relu"
+                             and program.width(instruction.output) > 1)
         self._fuse_relu_adjoints(program)
-        self.reads_in_place = all(i.op == "dense" and program.widths[i.output] > 1 for i in program.instructions
+        self.reads_in_place = all(i.op == "dense" and program.width(i.output) > 1 for i in program.instructions
                                   if 0 in i.inputs)
-        self.output = &layout.values[program.output]
+        self.is_plain = all(i.op == "dense" or not (i.parameters or i.statistics) for i in program.instructions)
+        self.output = program.output
         if loss is not None:
             self.loss, self.labels = find_loss(layout.kernels, loss.name), loss.labels
             copy_hyper(self.loss_hyper, loss)
 
     cdef int _fuse_relu_adjoints(self, program) except -1:
-        """Where a dense layer is the first to read a relu's output, its dx is the last part of that delta."""
+        """Where a product is the first to read a relu's output, its dx is the last part of that delta."""
         readers = {}
         for i, instruction in enumerate(program.instructions):
             for value in instruction.inputs:
                 readers.setdefault(value, i)
         for i, instruction in enumerate(program.instructions):
             reader = readers.get(instruction.output)
-            if self.c[i].fused_relu and reader is not None and program.instructions[reader].op == "dense":
+            if self.c[i].fused_relu and reader is not None and program.instructions[reader].op in PRODUCTS:
                 self.c[i].masked = self.c[<int>reader].masks_dx = True
         return 0
 

@@ -1,12 +1,13 @@
 """The reference: every instruction as its formula is written, readable first."""
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 
-from ...ops.dense import dense_backward, dense_forward
 from ...ops.regularization import NO_RESTRAINT, add_penalty, clip_norm, clip_value, decayed, limit_columns
 from .. import base
+from .instructions import KINDS
 
 QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is told by DivergenceError
 ROWS_PER_BLOCK = 1024  # looked at together in inference, so that memory stays small
@@ -57,8 +58,16 @@ class Kernels:
         return tuple(map(self.cast, self.compiled(op, op.rule)(g, w, *slots, *map(float, coefficients))))
 
 
+class Pass(NamedTuple):
+    """A forward pass: lists with an entry per value of the program."""
+
+    before: list  # pre-activations
+    values: list
+    kept: list  # what instructions need on the way back besides
+
+
 class Plan(base.Plan):
-    """Runs a program on NumPy arrays.  Values and deltas are lists with an entry per value of the program."""
+    """Runs a program on NumPy arrays.  Deltas are a list with an entry per value of the program, too."""
 
     Kernels = Kernels
 
@@ -80,38 +89,36 @@ class Plan(base.Plan):
     # -- the network -------------------------------------------------------------------------------
 
     @QUIET
-    def activations(self, parameters, x, program=None):
-        """-> (pre-activations, values): lists with an entry per value of the program."""
+    def activations(self, arrays, x, program=None, draw=None):
+        """-> Pass of a program: in training with ``draw``, the seed and the step of the noise; else in prediction."""
         program = program or self.program
-        before, values = [None] * len(program.widths), [None] * len(program.widths)
+        before, values, kept = ([None] * len(program.value_shapes) for _ in Pass._fields)
         values[0] = x
-        for op, inputs, output, names, activation, _ in program.instructions:
-            if op == "dense":
-                z = dense_forward(values[inputs[0]], *(parameters[name] for name in names))
-            elif op == "add":
-                z = values[inputs[0]] + values[inputs[1]]
-            else:
-                z = values[inputs[0]]
-            before[output] = z
-            values[output] = self._same_dtype(self._forward[activation](z, *activation.values))
-        return before, values
+        for i in program.instructions:
+            parts = self._parts(i, arrays, values)
+            before[i.output], kept[i.output] = KINDS[i.op].forward(i, *parts, draw)
+            activated = self._forward[i.activation](before[i.output], *i.activation.values)
+            values[i.output] = self._same_dtype(activated)
+        return Pass(before, values, kept)
 
-    def _backward(self, parameters, before, values, delta):
+    def _backward(self, arrays, forward, delta):
         """From dE/d(output) to dE/d(input) and dE/d(parameter), name -> array, by the chain rule in reverse order."""
-        deltas, gradients = [None] * len(values), {}
+        deltas, gradients = [None] * len(forward.values), {}
         deltas[self.trained.output] = delta
-        for op, inputs, output, names, activation, _ in reversed(self.trained.instructions):
-            adjoint, dy = self._adjoint[activation], deltas[output]
-            dz = self._same_dtype(adjoint(dy, before[output], values[output], *activation.values))
-            if op == "dense":
-                dx, *of_parameters = dense_backward(dz, values[inputs[0]], parameters[names[0]])
-                gradients.update(zip(names, of_parameters))
-                contributions = (dx,)
-            else:
-                contributions = (dz,) * len(inputs)
-            for value, dx in zip(inputs, contributions):
+        for i in reversed(self.trained.instructions):
+            y = forward.values[i.output]
+            dz = self._adjoint[i.activation](deltas[i.output], forward.before[i.output], y, *i.activation.values)
+            parts = self._parts(i, arrays, forward.values)
+            dxs, of_parameters = KINDS[i.op].backward(i, self._same_dtype(dz), *parts, forward.kept[i.output])
+            gradients.update(zip(i.parameters, of_parameters))
+            for value, dx in zip(i.inputs, dxs):
                 deltas[value] = dx if deltas[value] is None else deltas[value] + dx
         return deltas[0], gradients
+
+    def _parts(self, i, arrays, values):
+        """-> the inputs, parameters and statistics of an instruction."""
+        return ([values[value] for value in i.inputs], [arrays[name] for name in i.parameters],
+                [arrays[name] for name in i.statistics])
 
     def _same_dtype(self, array):
         return self.kernels.cast(array)
@@ -119,56 +126,63 @@ class Plan(base.Plan):
     # -- the verbs ---------------------------------------------------------------------------------
 
     @QUIET
-    def forward(self, parameters, workspace, X):
+    def forward(self, arrays, workspace, X):
         outputs = np.empty((len(X), self.program.n_out), self.dtype)
         for rows in self._blocks(len(X)):
             x = self._numbers(X[rows])
             if not np.isfinite(x).all():
                 return None
-            outputs[rows] = self.activations(parameters, x)[1][self.program.output]
+            outputs[rows] = self.activations(arrays, x).values[self.program.output]
         return outputs
 
     @QUIET
-    def losses(self, parameters, workspace, data, order=None):
+    def losses(self, arrays, workspace, data, order=None):
         n = len(data.X if order is None else order)
         losses = np.empty(n, np.promote_types(self.dtype, np.float64))  # complex numbers stay complex
         outputs = np.empty((n, self.program.n_out), self.dtype)
         for rows in self._blocks(n):
             x, t, _ = data.take(rows if order is None else order[rows])
-            values = self.activations(parameters, self._numbers(x))[1]
+            values = self.activations(arrays, self._numbers(x)).values
             losses[rows] = self._loss.per_row(values[self.trained.output], self._targets(t))
             outputs[rows] = values[self.program.output]
         return losses, outputs
+
+    @QUIET
+    def training_losses(self, arrays, data):
+        """-> (n,) float64, the loss of every row in the training whose gradient ``gradient`` is."""
+        outputs = self.activations(arrays, self._numbers(data.X), self.trained, base.FIRST_DRAW).values
+        losses = self._loss.per_row(outputs[self.trained.output], self._targets(data.y))
+        return losses.astype(np.promote_types(self.dtype, np.float64))  # complex numbers stay complex
 
     def _blocks(self, n):
         """n rows some at a time, as slices."""
         return [slice(begin, begin + ROWS_PER_BLOCK) for begin in range(0, n, ROWS_PER_BLOCK)]
 
     def gradient(self, state, workspace, data):
-        loss, _, state.gradient = self._differentiate(state.parameters, data)
+        loss, _, state.gradient, _ = self._differentiate(state.all_arrays, data)
         return loss
 
-    def input_gradient(self, parameters, workspace, data):
-        return self._differentiate(parameters, data)[1]
+    def input_gradient(self, arrays, workspace, data):
+        return self._differentiate(arrays, data)[1]
 
     @QUIET
-    def _differentiate(self, parameters, data):
-        """-> E, dE/d(input), dE/d(parameter)."""
+    def _differentiate(self, arrays, data, draw=base.FIRST_DRAW):
+        """-> E, dE/d(input), dE/d(parameter), and the forward pass."""
         weight = np.ones(len(data.X)) if data.weight is None else data.weight
         x, targets = self._numbers(data.X), self._targets(data.y)
-        before, values = self.activations(parameters, x, self.trained)
-        y = values[self.trained.output]
+        forward = self.activations(arrays, x, self.trained, draw)
+        y = forward.values[self.trained.output]
         mean = weight / weight.sum()
         row_losses, delta = self.kernels.loss(self.loss, y, targets, mean)
-        dx, gradients = self._backward(parameters, before, values, self._same_dtype(delta))
+        dx, gradients = self._backward(arrays, forward, self._same_dtype(delta))
         for name, (l1, l2, _, _) in self.restraints.items():
-            gradients[name] = add_penalty(gradients[name], parameters[name], l1, l2)
-        return float(row_losses @ mean), dx, gradients
+            gradients[name] = add_penalty(gradients[name], arrays[name], l1, l2)
+        return float(row_losses @ mean), dx, gradients, forward
 
     @QUIET
-    def _step(self, state, coefficients):
+    def _step(self, state, gradients, forward, coefficients):
         rate, *scalars = map(float, coefficients)
-        gradients, updated = self._clipped(state.gradient), {}
+        gradients, updated, learned = self._clipped(gradients), {}, {}
         for name, (w, *slots) in state.arrays.items():
             _, _, decay, max_norm = self.restraints.get(name, NO_RESTRAINT)
             if decay:
@@ -177,8 +191,13 @@ class Plan(base.Plan):
             if max_norm < np.inf:
                 w = limit_columns(w, max_norm)
             updated[name] = (w, *slots)
+        for i in self.trained.instructions:
+            if KINDS[i.op].learn:
+                statistics = [state.statistics[name] for name in i.statistics]
+                new = KINDS[i.op].learn(i, statistics, forward.kept[i.output])
+                learned.update(zip(i.statistics, map(self._same_dtype, new)))
         # One assignment, so that an interrupt leaves the state before the step or after it.
-        state.arrays, state.steps = updated, state.steps + 1
+        state.arrays, state.statistics, state.steps = updated, {**state.statistics, **learned}, state.steps + 1
 
     def run_batches(self, state, workspace, data, rows, begin, coefficients, seconds):
         end = time.monotonic() + seconds
@@ -187,11 +206,12 @@ class Plan(base.Plan):
             n = len(batch.X)
             weight = float(n) if batch.weight is None else batch.weight.sum()
             if weight > 0:
-                loss = self.gradient(state, workspace, batch)
+                loss, _, gradients, forward = self._differentiate(
+                    state.all_arrays, batch, (workspace.seed, state.steps))
                 workspace.diverged = not np.isfinite(loss)
                 if workspace.diverged:
                     break
-                self._step(state, coefficients[workspace.steps])
+                self._step(state, gradients, forward, coefficients[workspace.steps])
                 workspace.steps += 1
                 workspace.loss_sum += loss * weight
                 workspace.weight_sum += weight
@@ -219,26 +239,29 @@ class Plan(base.Plan):
 
 
 class State(base.State):
-    """``arrays`` maps a parameter's name to (parameter, *slots)."""
+    """``arrays`` maps a parameter's name to (parameter, *slots), ``statistics`` the name of one to it."""
 
-    def __init__(self, plan, parameters):
+    def __init__(self, plan, arrays):
         self._slot_names = plan.update.slots if plan.update else ()
+        self._names = plan.program.shapes, plan.program.statistics
         self.gradient = {}
-        self.arrays = {
-            name: (array.copy(), *(np.zeros_like(array) for _ in self._slot_names))
-            for name, array in parameters.items()
-        }
+        self.arrays = {name: (None, *(np.zeros_like(arrays[name]) for _ in self._slot_names))
+                       for name in plan.program.shapes}
+        self.load(arrays)
 
     @property
-    def parameters(self):
-        return {name: arrays[0] for name, arrays in self.arrays.items()}
+    def all_arrays(self):
+        """Name -> parameter or statistic."""
+        return {**{name: arrays[0] for name, arrays in self.arrays.items()}, **self.statistics}
 
-    def load(self, parameters):
-        self.arrays = {name: (array.copy(), *self.arrays[name][1:]) for name, array in parameters.items()}
+    def load(self, arrays):
+        parameters, statistics = self._names
+        self.arrays = {name: (arrays[name].copy(), *self.arrays[name][1:]) for name in parameters}
+        self.statistics = {name: arrays[name].copy() for name in statistics}
 
-    def store(self, parameters):
-        for name, (array, *_) in self.arrays.items():
-            parameters[name][...] = array
+    def store(self, arrays):
+        for name, array in self.all_arrays.items():
+            arrays[name][...] = array
 
     def gradients(self):
         return {name: self.gradient[name] for name in self.arrays}
@@ -256,10 +279,10 @@ class State(base.State):
         }
 
     def not_finite(self):
-        return not all(np.isfinite(array).all() for array, *_ in self.arrays.values())
+        return not all(np.isfinite(array).all() for array in self.all_arrays.values())
 
-    def save(self):
-        self._saved = self.arrays, self.steps  # a step makes new arrays and never writes into old ones
+    def save(self):  # a step makes new arrays and never writes into old ones
+        self._saved = self.arrays, self.statistics, self.steps
 
     def go_back(self):
-        self.arrays, self.steps = self._saved
+        self.arrays, self.statistics, self.steps = self._saved

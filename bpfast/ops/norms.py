@@ -1,0 +1,85 @@
+"""Normalisation of units by their statistics, and the adjoints.
+
+x         (batch, ..., c)  f4|f8   rows, or images with channels last                    IN
+dy        like x                   dE/dy                                                 IN
+scale     (c,)             like x  or 1, where there is no scale                         IN
+shift     (c,)             like x  or 0, where there is no shift                         IN
+mean      (c,)             like x                                                        IN
+variance  (c,)             like x  biased: the mean square of the deviations             IN
+eps       float >= 0               keeps the root of the variance from zero              IN
+
+A unit of batch normalisation is a channel, with statistics over all axes but the last; layer normalisation has
+statistics over the last axis alone, for every row or pixel its own.
+"""
+
+from numpy import ravel, sqrt
+
+
+def batch_norm_forward(x, scale, shift, eps):
+    """-> y = scale (x - mean) / sqrt(variance + eps) + shift, mean, variance.   Source: Ioffe & Szegedy 2015, alg. 1."""
+    mean, variance = map(ravel, _statistics(x, _all_but_last(x)))
+    return normalize(x, scale, shift, mean, variance, eps), mean, variance
+
+
+def batch_norm_backward(dy, x, scale, mean, variance, eps):
+    """-> dx, dscale, dshift (both (c,)), where mean and variance are those of x."""
+    return _backward(dy, x, scale, mean, variance, eps, _all_but_last(x))
+
+
+def normalize(x, scale, shift, mean, variance, eps):
+    """-> y as above, with any statistics that broadcast against x."""
+    return scale * ((x - mean) / sqrt(variance + eps)) + shift
+
+
+def normalize_backward(dy, x, scale, mean, variance, eps):
+    """-> dx, dscale, dshift (both (c,)), where mean and variance are constants."""
+    rows = _all_but_last(x)
+    dscale = (dy * normalize(x, 1, 0, mean, variance, eps)).sum(axis=rows)
+    return dy * scale / sqrt(variance + eps), dscale, dy.sum(axis=rows)
+
+
+def running(old, new, momentum):
+    """-> (1 - momentum) old + momentum new, for inference; of the variance, new is the unbiased one."""
+    return (1 - momentum) * old + momentum * new
+
+
+def unbiased(variance, n):
+    """-> n / (n - 1) variance, the estimate from n values; from a single one it cannot be told, and is left as it is."""
+    return n / max(n - 1, 1) * variance
+
+
+def layer_norm_forward(x, scale, shift, eps):
+    """-> y, as above with the statistics of each row or pixel.   Source: Ba, Kiros & Hinton 2016, eq. 3."""
+    return normalize(x, scale, shift, *_statistics(x, -1), eps)
+
+
+def layer_norm_backward(dy, x, scale, eps):
+    """-> dx, dscale, dshift (both (c,))."""
+    return _backward(dy, x, scale, *_statistics(x, -1), eps, -1)
+
+
+def standardize_forward(x, mean, deviation):
+    """-> y = (x - mean) / deviation, both (c,) constants."""
+    return (x - mean) / deviation
+
+
+def standardize_backward(dy, deviation):
+    """-> dx = dy / deviation."""
+    return dy / deviation
+
+
+def _all_but_last(x):
+    return tuple(range(x.ndim - 1))
+
+
+def _statistics(x, axis):
+    """-> mean, variance over the axis, which is kept with length 1."""
+    mean = x.mean(axis=axis, keepdims=True)
+    return mean, ((x - mean) * (x - mean)).mean(axis=axis, keepdims=True)
+
+
+def _backward(dy, x, scale, mean, variance, eps, axis):
+    """-> dx, dscale, dshift, where mean and variance are those of x over the axis: they move with x."""
+    dx, dscale, dshift = normalize_backward(dy, x, scale, mean, variance, eps)
+    n = normalize(x, 1, 0, mean, variance, eps)
+    return dx - dx.mean(axis=axis, keepdims=True) - n * (dx * n).mean(axis=axis, keepdims=True), dscale, dshift
