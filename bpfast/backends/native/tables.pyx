@@ -325,6 +325,10 @@ cdef class Sequence:
             raise MemoryError
         self.names = [instruction.parameters for instruction in program.instructions]
         written = set()  # values whose delta an earlier instruction of the backward pass has written
+        learned = set()  # values that a parameter has had a part in
+        for instruction in program.instructions:
+            if instruction.parameters or not learned.isdisjoint(instruction.inputs):
+                learned.add(instruction.output)
         cdef bp_instruction *it
         cdef int i, s
         for i in reversed(range(self.n)):
@@ -335,7 +339,7 @@ cdef class Sequence:
             for s, value in enumerate(instruction.inputs):
                 it.inputs[s], it.adds_dx[s] = value, value in written
                 written.add(value)
-            it.wants_dx = of_input or instruction.inputs != (0,)
+            it.wants_dx = of_input or not learned.isdisjoint(instruction.inputs)
             for s, name in enumerate(instruction.parameters):
                 if s == 0:
                     it.weight = layout.find(name)
