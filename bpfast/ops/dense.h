@@ -39,7 +39,7 @@ static void dense_forward(const bp_job *job, const bp_instruction *it, bp_part p
         for (ptrdiff_t first = part.first; first < last; first += PANEL) {
             panel p = panel_at(weight, in->n, out->n, first);
             panel_product(it->fused_relu ? TILE_RELU : TILE_SUM, rows, (int)(p.width / VL), in->n, x, in->ld, 1, p.begin,
-                          p.width, z + first, out->ld, bias + first, 0, z, 0);
+                          p.width, 1, 0, 0, z + first, out->ld, bias + first, 0, z, 0);
         }
     if (!it->fused_relu) activate(it, out, y, z, rows, part.first, last);
 }
@@ -78,8 +78,8 @@ static void dense_backward(const bp_job *job, const bp_instruction *it, bp_part 
             wt = t;
         }
         panel_product(it->masks_dx ? TILE_MASKED : TILE_SUM, rows, (int)(width / VL), out->n, delta, out->ld, 1, wt, width,
-                      dx + first, in->ld, it->adds_dx[0] ? dx + first : ZEROS, it->adds_dx[0] ? in->ld : 0, y + first,
-                      in->ld);
+                      1, 0, 0, dx + first, in->ld, it->adds_dx[0] ? dx + first : ZEROS, it->adds_dx[0] ? in->ld : 0,
+                      y + first, in->ld);
     }
 }
 
@@ -90,7 +90,7 @@ static void gradient_row(const bp_job *job, const bp_parameter *p, ptrdiff_t row
     for (ptrdiff_t first = begin; first < end; first += PANEL) {
         ptrdiff_t width = smaller(PANEL, round_up(end - first, VL));
         real *kept = (real *)job->gradient + p->offset + first, *g = job->update ? job->scratch : kept;
-        panel_product(TILE_SUM, 1, (int)(width / VL), rows, a, 0, a_row, B + first, ldb, g, 0,
+        panel_product(TILE_SUM, 1, (int)(width / VL), rows, a, 0, a_row, B + first, ldb, 1, 0, 0, g, 0,
                       job->continues ? kept : ZEROS, 0, B, 0);
         for (ptrdiff_t j = end - first; j < width; j++) g[j] = 0; /* f(0) in the padding of B need not be 0 */
         if (job->update) step(job, p, first, g, width);
@@ -116,15 +116,15 @@ static void dense_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_
         if (from == 0) gradient_row(job, it->bias, rows, &ONE, 0, delta, first, out->ld, smaller(p.width, out->n - first));
         if (!job->update) {
             real *g = p.begin + from * p.width;
-            panel_product(TILE_SUM, to - from, columns, rows, x + from, 1, in->ld, delta + first, out->ld, g, p.width,
-                          job->continues ? g : ZEROS, job->continues ? p.width : 0, x, 0);
+            panel_product(TILE_SUM, to - from, columns, rows, x + from, 1, in->ld, delta + first, out->ld, 1, 0, 0, g,
+                          p.width, job->continues ? g : ZEROS, job->continues ? p.width : 0, x, 0);
             continue;
         }
         ptrdiff_t height = most_rows[columns] * (1 + (CHUNK - 1) / (most_rows[columns] * p.width));
         for (ptrdiff_t k = from; k < to; k += height) {
             ptrdiff_t n = smaller(height, to - k);
-            panel_product(TILE_SUM, n, columns, rows, x + k, 1, in->ld, delta + first, out->ld, job->scratch, p.width,
-                          ZEROS, 0, x, 0);
+            panel_product(TILE_SUM, n, columns, rows, x + k, 1, in->ld, delta + first, out->ld, 1, 0, 0, job->scratch,
+                          p.width, ZEROS, 0, x, 0);
             step(job, it->weight, p.begin + k * p.width - gradient, job->scratch, n * p.width);
         }
     }
@@ -132,20 +132,20 @@ static void dense_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_
 
 /* Zero the columns of padding in the panels and behind the bias, of the parameters and of every slot. */
 static void dense_clean(const bp_job *job, const bp_instruction *it) {
-    const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
+    const ptrdiff_t n_in = it->weight->n_in, n_out = it->weight->n_out;
     for (int s = -1; s < job->n_slots; s++) {
-        real *arena = s < 0 ? job->parameters : job->slots[s], *weight = arena + it->weight->offset, *bias = arena + it->bias->offset;
-        for (ptrdiff_t j = out->n; j < round_up(out->n, BP_LANES); j++) bias[j] = 0;
-        if (out->n == 1) {
-            for (ptrdiff_t k = in->n; k < round_up(in->n, BP_LANES); k++) weight[k] = 0;
+        real *arena = s < 0 ? job->parameters : job->slots[s], *weight = arena + it->weight->offset;
+        for (ptrdiff_t j = n_out; it->bias && j < round_up(n_out, BP_LANES); j++) arena[it->bias->offset + j] = 0;
+        if (n_out == 1) {
+            for (ptrdiff_t k = n_in; k < round_up(n_in, BP_LANES); k++) weight[k] = 0;
             continue;
         }
-        panel last = panel_at(weight, in->n, out->n, (out->n - 1) / PANEL * PANEL);
-        for (ptrdiff_t k = 0; k < round_up(in->n, VL); k++)
-            for (ptrdiff_t j = k < in->n ? out->n - last.first : 0; j < last.width; j++) last.begin[k * last.width + j] = 0;
+        panel last = panel_at(weight, n_in, n_out, (n_out - 1) / PANEL * PANEL);
+        for (ptrdiff_t k = 0; k < round_up(n_in, VL); k++)
+            for (ptrdiff_t j = k < n_in ? n_out - last.first : 0; j < last.width; j++) last.begin[k * last.width + j] = 0;
         for (ptrdiff_t first = 0; first < last.first; first += PANEL) { /* the rows below n_in of the full panels */
-            panel p = panel_at(weight, in->n, out->n, first);
-            memset(p.begin + in->n * p.width, 0, (size_t)((round_up(in->n, VL) - in->n) * p.width) * sizeof(real));
+            panel p = panel_at(weight, n_in, n_out, first);
+            memset(p.begin + n_in * p.width, 0, (size_t)((round_up(n_in, VL) - n_in) * p.width) * sizeof(real));
         }
     }
 }
@@ -168,7 +168,7 @@ static void dense_plain(const bp_job *job, const bp_instruction *it, ptrdiff_t r
     const ptrdiff_t n_in = in->n, n_out = out->n, whole = n_out / VL * VL;
     for (ptrdiff_t first = 0; first < whole; first += PANEL)
         panel_product(TILE_SUM, rows, (int)(smaller(PANEL, whole - first) / VL), n_in, x, in->ld, 1, w + first, n_out,
-                      z + first, out->ld, b + first, 0, z, 0);
+                      1, 0, 0, z + first, out->ld, b + first, 0, z, 0);
     if (n_out == 1) memcpy(vector, w, (size_t)n_in * sizeof(real)); /* where its padding is readable */
     for (ptrdiff_t r = 0; r < rows && whole < n_out; r++, x += in->ld)
         storeu(z + r * out->ld + whole, n_out == 1 ? first_of(splat(b[0] + lane_dot(x, vector, n_in)), 1)

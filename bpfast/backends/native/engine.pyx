@@ -72,8 +72,9 @@ class Plan(base.Plan):
 
     def input_gradient(self, arrays, workspace, data):
         gradient = np.empty((len(data.X), *self.program.input_shape), self.dtype)
-        sequence = Sequence(self.layout, self.trained, self.loss, of_input=True)
-        (<Buffers>workspace.buffers).differentiate(sequence, self, arrays, data, gradient)
+        layout = Layout(self.level, self.program, self.dtype, self.restraints, of_input=True)
+        sequence = Sequence(layout, self.trained, self.loss)
+        Buffers(self, layout, sequence, sequence).differentiate(arrays, data, gradient)
         return gradient
 
     def run(self, state, workspace, data, order, coefficients, seconds):
@@ -146,7 +147,7 @@ class State(base.State):
 
 class Workspace(base.Workspace):
     def __init__(self, plan):
-        self.buffers = Buffers(plan)
+        self.buffers = Buffers(plan, plan.layout, plan.training, plan.inference)
 
     @contextmanager
     def threads(self, n):
@@ -166,14 +167,15 @@ cdef class Buffers:
     cdef Sequence training, inference
     cdef Py_ssize_t n_rows
     cdef double flops_per_step
+    cdef bint whole_batches  # a block may not be less than a batch
     cdef Arena values, work, scratch, targets, losses, shares, packed
     cdef bp_run run
     cdef object rows  # X as a table
     cdef int process  # that the team's threads belong to
 
-    def __cinit__(self, plan):
-        self.layout = plan.layout
-        self.training, self.inference = plan.training, plan.inference
+    def __cinit__(self, plan, layout, training, inference):
+        self.layout, self.training, self.inference = layout, training, inference
+        self.whole_batches = plan.whole_batches
         self.flops_per_step = plan.flops_per_row * min(plan.batch_size, ROWS_PER_BLOCK)
         cdef bp_run *run = &self.run
         run.kernels, run.scratch_size = self.layout.kernels, self.layout.scratch_size * <Py_ssize_t>plan.dtype.itemsize
@@ -271,7 +273,7 @@ cdef class Buffers:
         cdef double reals[BP_MAX_COEFFICIENTS]
         cdef int s
         memset(at, 0, sizeof(bp_course))
-        if plan.whole_batches:
+        if self.whole_batches:
             self.reserve(min(plan.batch_size, n_rows))
         at.n_rows, at.batch_size, at.most_rows, at.flops_per_row = n_rows, plan.batch_size, self.n_rows, plan.flops_per_row
         run = self.begin(self.training, data.X, data, parameters.data)
@@ -358,7 +360,7 @@ cdef class Buffers:
         cdef bp_course at
         cdef double seconds = SECONDS_BETWEEN_SIGNALS
         cdef unsigned denormals
-        if plan.whole_batches:
+        if self.whole_batches:
             self.reserve(len(data.X))
         cdef bp_run *run = self.begin_steps(plan, state, data, len(data.X), None, 0, &at)
         at.batch_size = len(data.X)
@@ -449,13 +451,14 @@ cdef class Buffers:
 
     # -- the gradient with respect to the data ---------------------------------------------------------
 
-    cdef int differentiate(self, Sequence sequence, plan, parameters, data, gradient) except -1:
+    cdef int differentiate(self, arrays, data, gradient) except -1:
         """dE/d(input) of all rows into ``gradient`` (n, *input_shape), E their weighted mean loss."""
         cdef Py_ssize_t n = len(data.X)
-        if plan.whole_batches:
+        if self.whole_batches:
             self.reserve(n)
-        cdef bp_run *run = self.begin(sequence, data.X, data, self.pack(parameters))
+        cdef bp_run *run = self.begin(self.training, data.X, data, self.pack(arrays))
         cdef const bp_value *x = run.job.values
+        cdef Py_ssize_t r, pixel, pixels = x.h * x.w
         cdef char *out = <char *>address(gradient)
         cdef unsigned denormals
         run.weight_sum = data.weight.sum() if data.weight is not None else n
@@ -467,8 +470,9 @@ cdef class Buffers:
                 run.rows = run.job.rows = min(self.n_rows, n - run.first)
                 run.job.first_row = run.first
                 bp_do_stages(run, &run.job, 0, bp_n_stages(run), bp_rows(0, run.rows))
-                run.kernels.scatter(out + run.first * x.n * run.kernels.real_size, bp_row_of(run, x.delta, x, 0), x.ld,
-                                    x.n, run.rows)
+                for r in range(run.rows):
+                    run.kernels.scatter(out + (run.first + r) * pixels * x.c * run.kernels.real_size,
+                                        bp_row_of(run, x.delta, x, r), x.pitch, x.c, pixels)
                 run.first += run.rows
                 bp_restore_denormals(denormals)
         return 0

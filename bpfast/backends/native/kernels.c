@@ -219,6 +219,8 @@ static const bp_update updates[] = {
 #include "panels.h"
 #include "../../ops/regularization.h"
 #include "../../ops/dense.h"
+#include "../../ops/conv.h"
+#include "../../ops/pool.h"
 
 #include "elementwise.h"
 #include "../../ops/dropout.h"
@@ -227,6 +229,10 @@ static const bp_update updates[] = {
 static const bp_op ops[] = {
     {.name = "dense", .forward = dense_forward, .adjoint = dense_adjoint, .backward = dense_backward,
      .gradient = dense_gradient, .clean = dense_clean, .shares_units = 1},
+    {.name = "conv", .forward = conv_forward, .adjoint = dense_adjoint, .backward = conv_backward,
+     .gradient = conv_gradient, .clean = dense_clean},
+    {.name = "max_pool", .forward = max_pool_forward, .backward = max_pool_backward},
+    {.name = "avg_pool", .forward = avg_pool_forward, .backward = avg_pool_backward},
     {.name = "activation", .forward = activation_forward, .backward = activation_backward},
     {.name = "add", .forward = add_forward, .backward = add_backward},
     {.name = "reshape", .forward = reshape_forward, .backward = reshape_backward},
@@ -328,7 +334,7 @@ static double peak(ptrdiff_t n) {
 const bp_kernels JOIN(bp_kernels_, CPU_LEVEL, REAL_NAME) = {
     .level = TEXT(CPU_LEVEL), .real_size = sizeof(real), .vector = VL, .panel = PANEL,
     .activations = activations, .losses = losses, .updates = updates, .ops = ops,
-    .weight_size = weight_size, .scratch_size = scratch_size, .pack = pack, .unpack = unpack,
+    .weight_size = weight_size, .scratch_size = scratch_size, .conv_scratch_size = conv_scratch_size, .pack = pack, .unpack = unpack,
     .add_penalties = add_penalties, .step_all = step_all, .limit_norms = limit_norms,
     .dense_plain = dense_plain, .gather = gather, .scatter = scatter, .convert = convert,
     .all_finite = all_finite, .permutation = permutation, .peak = peak};

@@ -16,9 +16,10 @@ typedef struct {
     ptrdiff_t h, w, c, pitch;
 } bp_value;
 
-/* What moves over an image, in pixels. */
+/* What a pixel of an image is made from: height rows of width pixels of the image before, outside which are zeros.
+ * Pixel (y, x) has its window's first pixel at (y stride_y - top, x stride_x - left). */
 typedef struct {
-    ptrdiff_t height, width, stride_y, stride_x, top, bottom, left, right;
+    ptrdiff_t height, width, stride_y, stride_x, top, left;
 } bp_window;
 
 /* Rows of n numbers, ld apart; y and x, or dx and dy, may be the same array. */
@@ -150,6 +151,7 @@ typedef struct {
 
     ptrdiff_t (*weight_size)(ptrdiff_t n_in, ptrdiff_t n_out);
     ptrdiff_t (*scratch_size)(ptrdiff_t n_in, ptrdiff_t n_out);
+    ptrdiff_t (*conv_scratch_size)(const bp_window *, const bp_value *in, const bp_value *out);
     void (*pack)(void *panels, const void *weight, ptrdiff_t n_in, ptrdiff_t n_out);
     void (*unpack)(void *weight, const void *panels, ptrdiff_t n_in, ptrdiff_t n_out);
     /* of a gradient that is kept: completed, then a step by it; what holds after every step */

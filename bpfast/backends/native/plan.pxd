@@ -9,7 +9,7 @@ cdef extern from "plan.h" nogil:
         Py_ssize_t n, ld, value, before, delta, kept, h, w, c, pitch
 
     ctypedef struct bp_window:
-        Py_ssize_t height, width, stride_y, stride_x, top, bottom, left, right
+        Py_ssize_t height, width, stride_y, stride_x, top, left
 
     ctypedef struct bp_activation:
         const char *name
@@ -92,6 +92,7 @@ cdef extern from "plan.h" nogil:
         const bp_op *ops
         Py_ssize_t (*weight_size)(Py_ssize_t, Py_ssize_t) noexcept nogil
         Py_ssize_t (*scratch_size)(Py_ssize_t, Py_ssize_t) noexcept nogil
+        Py_ssize_t (*conv_scratch_size)(const bp_window *, const bp_value *, const bp_value *) noexcept nogil
         void (*pack)(void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*unpack)(void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*add_penalties)(const bp_job *) noexcept nogil

@@ -52,11 +52,14 @@ static inline ptrdiff_t bp_index(const bp_run *run, ptrdiff_t i) {
 }
 static inline double bp_weight(const bp_run *run, ptrdiff_t i) { return run->weight ? run->weight[bp_index(run, i)] : 1; }
 
-/* Rows begin .. end of the block: X into value 0. */
+/* Rows begin .. end of the block: X into value 0, whose pixels may have padding. */
 static void bp_gather_inputs(const bp_run *run, ptrdiff_t begin, ptrdiff_t end) {
     const bp_value *x = run->job.values;
-    run->kernels->gather(bp_row_of(run, x->value, x, begin), x->ld, x->n, &run->X, run->order, run->first + begin,
-                         run->first + end);
+    const ptrdiff_t n = x->pitch == x->c ? x->n : x->c;
+    bp_table from = run->X;
+    for (ptrdiff_t at = 0; at < x->n; at += n == x->n ? n : x->pitch, from.data += n * from.column_stride)
+        run->kernels->gather(bp_row_of(run, x->value + at, x, begin), x->ld, n, &from, run->order, run->first + begin,
+                             run->first + end);
 }
 
 static void bp_gather_targets(const bp_run *run, ptrdiff_t begin, ptrdiff_t end) {

@@ -29,7 +29,8 @@ TYPES = {np.dtype(name): code for code, name in
 TYPES[np.dtype(bool)] = TYPES[np.dtype("u1")]
 
 
-PRODUCTS = "dense", "conv"  # which do relu, and its adjoint, on the way
+PRODUCTS = "dense", "conv"  # which do an activation on the way
+MASKS_DX = *PRODUCTS, "max_pool", "avg_pool"  # which can do the adjoint of the relu before them, too
 NOISES = "dropout", "alpha_dropout"
 
 
@@ -127,7 +128,7 @@ cdef int copy_settings(bp_instruction *it, settings) except -1:
     cdef int s
     if isinstance(settings, Window):
         (it.window.height, it.window.width), (it.window.stride_y, it.window.stride_x) = settings.size, settings.stride
-        (it.window.top, it.window.bottom), (it.window.left, it.window.right) = settings.padding
+        (it.window.top, _), (it.window.left, _) = settings.padding
     elif isinstance(settings, (Norm, Noise)):
         for s, number in enumerate(settings):
             it.settings[s] = number
@@ -221,10 +222,11 @@ cdef Py_ssize_t whole_lanes(Py_ssize_t n):
 cdef class Layout:
     """Where the values of a program lie in a workspace, and its parameters and statistics in the arenas of a State.
 
-    Offsets of values are those of a workspace of one row.
+    Offsets of values are those of a workspace of one row.  ``of_input``: kernels write a delta of the data.
     """
 
-    def __cinit__(self, str level, program, dtype, restraints):
+    def __cinit__(self, str level, program, dtype, restraints, bint of_input=False):
+        self.of_input = of_input
         self.kernels = find_kernels(level, dtype.itemsize)
         self.n_values, self.n_parameters = len(program.value_shapes), len(program.shapes)
         self.shapes, self.numbers = {**program.shapes, **program.statistics}, {}
@@ -257,7 +259,7 @@ cdef class Layout:
         op = maker.op if maker else "gather"
         value.h, value.w, value.c = (1,) * (3 - len(shape)) + shape
         cdef Py_ssize_t pixels = value.h * value.w
-        value.pitch = value.c if pixels == 1 or value == &self.values[0] else whole_lanes(value.c)
+        value.pitch = value.c if pixels == 1 or op == "gather" and not self.of_input else whole_lanes(value.c)
         value.n = pixels * value.pitch
         value.ld = whole_lanes(value.n)
         if value.ld > line and value.ld // line % 2 == 0:
@@ -318,7 +320,7 @@ cdef class Layout:
 cdef class Sequence:
     """The instructions of a program in C, and the loss that reads its output."""
 
-    def __cinit__(self, Layout layout, program, loss, bint of_input=False):
+    def __cinit__(self, Layout layout, program, loss):
         self.n = len(program.instructions)
         self.c = <bp_instruction *>calloc(self.n, sizeof(bp_instruction))
         if self.c == NULL:
@@ -339,7 +341,7 @@ cdef class Sequence:
             for s, value in enumerate(instruction.inputs):
                 it.inputs[s], it.adds_dx[s] = value, value in written
                 written.add(value)
-            it.wants_dx = of_input or not learned.isdisjoint(instruction.inputs)
+            it.wants_dx = layout.of_input or not learned.isdisjoint(instruction.inputs)
             for s, name in enumerate(instruction.parameters):
                 if s == 0:
                     it.weight = layout.find(name)
@@ -348,6 +350,9 @@ cdef class Sequence:
             for s, name in enumerate(instruction.statistics):
                 it.statistics[s] = layout.find(name)
             copy_settings(it, instruction.settings)
+            if instruction.op == "conv":
+                layout.scratch_size = max(layout.scratch_size, layout.kernels.conv_scratch_size(
+                    &it.window, &layout.values[it.inputs[0]], &layout.values[it.output]))
             it.activation = find_activation(layout.kernels, instruction.activation.name)
             copy_hyper(it.hyper, instruction.activation)
             it.fused_relu = (instruction.op in PRODUCTS and instruction.activation.name == "relu"
@@ -362,14 +367,14 @@ cdef class Sequence:
             copy_hyper(self.loss_hyper, loss)
 
     cdef int _fuse_relu_adjoints(self, program) except -1:
-        """Where a product is the first to read a relu's output, its dx is the last part of that delta."""
+        """Where one of these is the first to read a relu's output, its dx is the last part of that delta."""
         readers = {}
         for i, instruction in enumerate(program.instructions):
             for value in instruction.inputs:
                 readers.setdefault(value, i)
         for i, instruction in enumerate(program.instructions):
             reader = readers.get(instruction.output)
-            if self.c[i].fused_relu and reader is not None and program.instructions[reader].op in PRODUCTS:
+            if self.c[i].fused_relu and reader is not None and program.instructions[reader].op in MASKS_DX:
                 self.c[i].masked = self.c[<int>reader].masks_dx = True
         return 0
 

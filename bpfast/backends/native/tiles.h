@@ -1,4 +1,5 @@
 /* Register tiles: C (rows x columns of vectors) = init + A B, summed over k in index order.
+ * k goes through runs of K numbers, whose parts of A are a_run and of B b_run apart.  Dense has one run.
  *
  * A[i, k] at A + i * a_row + k * a_k   a number, broadcast      IN
  * B[k, :] at B + k * ldb               vectors, best aligned    IN
@@ -9,7 +10,8 @@
  * What is stored: the sum, relu of the sum, or the sum where y > 0 and else 0 (relu's adjoint).
  * The accumulators must be named variables: gcc keeps an array of them in memory. */
 typedef void tile_fn(ptrdiff_t K, const real *A, ptrdiff_t a_row, ptrdiff_t a_k, const real *B, ptrdiff_t ldb,
-                     real *C, ptrdiff_t ldc, const real *init, ptrdiff_t ld_init, const real *y, ptrdiff_t ldy);
+                     ptrdiff_t runs, ptrdiff_t a_run, ptrdiff_t b_run, real *C, ptrdiff_t ldc, const real *init, ptrdiff_t ld_init,
+                     const real *y, ptrdiff_t ldy);
 enum tile_mode { TILE_SUM, TILE_RELU, TILE_MASKED };
 
 #define COLUMNS_1(M, i) M(i, 0)
@@ -31,28 +33,47 @@ enum tile_mode { TILE_SUM, TILE_RELU, TILE_MASKED };
 #define ROWS_12(M, COLUMNS) ROWS_11(M, COLUMNS) M(11, COLUMNS)
 
 #define BEGIN(i, j) vec c##i##_##j = loadu(init + i * ld_init + j * VL);
-#define LOAD(i, j) const vec b##j = loadu(B + j * VL);
+#define LOAD(i, j) const vec b##j = loadu(B0 + j * VL);
 #define STEP(i, j) c##i##_##j = VFMA(a, b##j, c##i##_##j);
 #define END_SUM(i, j) store(C + i * ldc + j * VL, c##i##_##j);
 #define END_RELU(i, j) store(C + i * ldc + j * VL, relu_vec(c##i##_##j));
 #define END_MASKED(i, j) store(C + i * ldc + j * VL, where_positive(load(y + i * ldy + j * VL), c##i##_##j));
 
+/* A number of each row.  Two pointers: one for all of twelve has more offsets than there are registers. */
+#define A_0 A0[0]
+#define A_1 A0[a_row]
+#define A_2 A0[2 * a_row]
+#define A_3 A0[3 * a_row]
+#define A_4 A0[4 * a_row]
+#define A_5 A0[5 * a_row]
+#define A_6 A6[0]
+#define A_7 A6[a_row]
+#define A_8 A6[2 * a_row]
+#define A_9 A6[3 * a_row]
+#define A_10 A6[4 * a_row]
+#define A_11 A6[5 * a_row]
+#define UNRELATED(p) __asm__("" : "+r"(p)) /* hides from the compiler how p was made */
+
 #define BEGIN_ROW(i, COLUMNS) COLUMNS(BEGIN, i)
-#define STEP_ROW(i, COLUMNS) { const vec a = splat(A[i * a_row]); COLUMNS(STEP, i) }
+#define STEP_ROW(i, COLUMNS) { const vec a = splat(A_##i); COLUMNS(STEP, i) }
 #define END_ROW_SUM(i, COLUMNS) COLUMNS(END_SUM, i)
 #define END_ROW_RELU(i, COLUMNS) COLUMNS(END_RELU, i)
 #define END_ROW_MASKED(i, COLUMNS) COLUMNS(END_MASKED, i)
 
 #define TILE_OF(MODE, ROWS, COLUMNS)                                                                            \
     static void tile_##MODE##_##ROWS##x##COLUMNS(ptrdiff_t K, const real *A, ptrdiff_t a_row, ptrdiff_t a_k,    \
-                                                 const real *B, ptrdiff_t ldb, real *C, ptrdiff_t ldc,          \
-                                                 const real *init, ptrdiff_t ld_init, const real *y,            \
-                                                 ptrdiff_t ldy) {                                               \
+                                                 const real *B, ptrdiff_t ldb, ptrdiff_t runs, ptrdiff_t a_run, \
+                                                 ptrdiff_t b_run, real *C, ptrdiff_t ldc, const real *init,     \
+                                                 ptrdiff_t ld_init, const real *y, ptrdiff_t ldy) {             \
         (void)y, (void)ldy;                                                                                     \
         ROWS_##ROWS(BEGIN_ROW, COLUMNS_##COLUMNS)                                                               \
-        for (ptrdiff_t k = 0; k < K; k++, A += a_k, B += ldb) {                                                 \
-            COLUMNS_##COLUMNS(LOAD, 0)                                                                          \
-            ROWS_##ROWS(STEP_ROW, COLUMNS_##COLUMNS)                                                            \
+        for (; runs > 0; runs--, A += a_run, B += b_run) {                                                      \
+            const real *A0 = A, *A6 = A + 6 * a_row, *B0 = B;                                                   \
+            UNRELATED(A6);                                                                                      \
+            for (ptrdiff_t k = 0; k < K; k++, A0 += a_k, A6 += a_k, B0 += ldb) {                                \
+                COLUMNS_##COLUMNS(LOAD, 0)                                                                      \
+                ROWS_##ROWS(STEP_ROW, COLUMNS_##COLUMNS)                                                        \
+            }                                                                                                   \
         }                                                                                                       \
         ROWS_##ROWS(END_ROW_##MODE, COLUMNS_##COLUMNS)                                                          \
     }
@@ -88,13 +109,13 @@ enum { PANEL = PANEL_VECTORS * VL };
 
 /* The same for any number of rows: split evenly, so that no tile is much smaller than the others. */
 static void panel_product(enum tile_mode mode, ptrdiff_t rows, int columns, ptrdiff_t K, const real *A, ptrdiff_t a_row,
-                          ptrdiff_t a_k, const real *B, ptrdiff_t ldb, real *C, ptrdiff_t ldc, const real *init,
-                          ptrdiff_t ld_init, const real *y, ptrdiff_t ldy) {
+                          ptrdiff_t a_k, const real *B, ptrdiff_t ldb, ptrdiff_t runs, ptrdiff_t a_run, ptrdiff_t b_run,
+                          real *C, ptrdiff_t ldc, const real *init, ptrdiff_t ld_init, const real *y, ptrdiff_t ldy) {
     ptrdiff_t n_tiles = (rows + most_rows[columns] - 1) / most_rows[columns];
     for (ptrdiff_t done = 0; n_tiles > 0; n_tiles--) {
         ptrdiff_t height = (rows - done + n_tiles - 1) / n_tiles;
-        tiles[mode][columns][height](K, A + done * a_row, a_row, a_k, B, ldb, C + done * ldc, ldc, init + done * ld_init,
-                                     ld_init, y + done * ldy, ldy);
+        tiles[mode][columns][height](K, A + done * a_row, a_row, a_k, B, ldb, runs, a_run, b_run, C + done * ldc, ldc,
+                                     init + done * ld_init, ld_init, y + done * ldy, ldy);
         done += height;
     }
 }
