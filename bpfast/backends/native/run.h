@@ -116,11 +116,14 @@ static bp_pass *bp_pass_of(const bp_run *run, int stage, const bp_instruction **
     return (*it)->wants_dx ? (*it)->op->backward : 0;
 }
 
-/* Whether a stage reads what other rows left, and so begins when that is done for all. */
-static int bp_waits(const bp_run *run, int stage) {
+/* Whether a stage must not join a phase that begins with another: it reads what other rows leave there, or collects
+ * where they may still read what was prepared. */
+static int bp_waits(const bp_run *run, int stage, int first_stage) {
     const bp_instruction *it;
     bp_pass *pass = bp_pass_of(run, stage, &it);
-    return pass && it->op->mixes_rows && (pass == it->op->forward || pass == it->op->backward);
+    if (!pass || !it->op->mixes_rows) return 0;
+    if (pass == it->op->collect) return bp_forward_stage((int)(it - run->instructions)) >= first_stage;
+    return pass == it->op->forward || pass == it->op->backward;
 }
 
 static int bp_does_something(const bp_run *run, int stage) {
@@ -187,8 +190,8 @@ static void bp_share_stages(bp_run *run) {
         const int shares_units = bp_shared_units(run, stage) > 0;
         int works = bp_does_something(run, stage);
         run->first_stage = stage++;
-        for (; !shares_units && stage < n_stages && !bp_shared_units(run, stage) && !bp_waits(run, stage); stage++)
-            works |= bp_does_something(run, stage);
+        while (!shares_units && stage < n_stages && !bp_shared_units(run, stage) && !bp_waits(run, stage, run->first_stage))
+            works |= bp_does_something(run, stage++);
         if (!works) continue;
         run->end_stage = stage;
         run->n_blocks = shares_units ? bp_most_blocks(run) : row_blocks;
