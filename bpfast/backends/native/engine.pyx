@@ -170,7 +170,6 @@ cdef class Buffers:
     cdef bint whole_batches  # a block may not be less than a batch
     cdef Arena values, work, scratch, targets, losses, shares, packed
     cdef bp_run run
-    cdef object rows  # X as a table
     cdef int process  # that the team's threads belong to
 
     def __cinit__(self, plan, layout, training, inference):
@@ -238,8 +237,7 @@ cdef class Buffers:
         """The run over these rows, as they lie, which must stay alive; data: their targets and weights, or None."""
         cdef bp_run *run = &self.run
         cdef const double[::1] weight = None
-        self.rows = X.reshape(len(X), -1)
-        run.X = table_of(self.rows)
+        run.X = table_of(X)
         if data is not None:
             run.y = table_of(data.y if data.y.ndim == 2 else data.y[:, None])
             weight = data.weight
@@ -378,7 +376,7 @@ cdef class Buffers:
     cdef bint holds_rows(self, const bp_table *X, Py_ssize_t n) noexcept nogil:
         """Whether X holds rows of n reals as they are in a workspace, but for the padding."""
         cdef Py_ssize_t size = self.run.kernels.real_size
-        return (X.translate == NULL and X.type == (BP_float if size == 4 else BP_double) and X.column_stride == size
+        return (X.is_flat and X.translate == NULL and X.type == (BP_float if size == 4 else BP_double) and X.column_stride == size
                 and X.row_stride == n * size and (X.data - self.work.data) % size == 0)
 
     cdef bint infer(self, parameters, X, data, order, outputs, values) except -1:

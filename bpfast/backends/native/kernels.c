@@ -277,7 +277,8 @@ enum { BP_real = REAL_IS_FLOAT ? BP_float : BP_double };
 /* Rows order[begin .. end] of the table, or rows begin .. end where there is no order. */
 static void gather(void *rows, ptrdiff_t ld, ptrdiff_t n, const bp_table *table, const ptrdiff_t *order,
                    ptrdiff_t begin, ptrdiff_t end) {
-    const int copies = table->type == BP_real && !table->translate && table->column_stride == sizeof(real);
+    const int copies = table->type == BP_real && !table->translate && table->column_stride == sizeof(real) &&
+                       table->is_flat; /* whole vectors: pixels of others lie without padding */
     for (ptrdiff_t i = begin; i < end; i++) {
         real *row = (real *)rows + (i - begin) * ld;
         const char *from = table->data + (order ? order[i] : i) * table->row_stride;

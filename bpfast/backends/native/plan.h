@@ -131,10 +131,12 @@ enum { BP_TYPES(TYPE) };
 /* n numbers of another type, stride bytes apart, as numbers of one of these types side by side. */
 typedef void bp_translate(void *to, const char *from, ptrdiff_t stride, ptrdiff_t n);
 
-/* A strided table of numbers from outside. */
+/* A strided table of numbers from outside; a row that is not flat is an image, of lines of pixels of columns. */
 typedef struct {
     const char *data;
     ptrdiff_t row_stride, column_stride; /* bytes */
+    int is_flat;                         /* a row's numbers are column_stride apart */
+    ptrdiff_t line_stride, pixel_stride; /* bytes; else these and column_stride */
     int type;                            /* one of BP_TYPES: as it stands, or as it is translated, */
     ptrdiff_t size;                      /* of so many bytes */
     bp_translate *translate;             /* NULL: as it stands */

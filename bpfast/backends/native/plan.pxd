@@ -79,6 +79,8 @@ cdef extern from "plan.h" nogil:
     ctypedef struct bp_table:
         const char *data
         Py_ssize_t row_stride, column_stride
+        int is_flat
+        Py_ssize_t line_stride, pixel_stride
         int type
         Py_ssize_t size
         bp_translate *translate

@@ -55,11 +55,16 @@ static inline double bp_weight(const bp_run *run, ptrdiff_t i) { return run->wei
 /* Rows begin .. end of the block: X into value 0, whose pixels may have padding. */
 static void bp_gather_inputs(const bp_run *run, ptrdiff_t begin, ptrdiff_t end) {
     const bp_value *x = run->job.values;
-    const ptrdiff_t n = x->pitch == x->c ? x->n : x->c;
-    bp_table from = run->X;
-    for (ptrdiff_t at = 0; at < x->n; at += n == x->n ? n : x->pitch, from.data += n * from.column_stride)
-        run->kernels->gather(bp_row_of(run, x->value + at, x, begin), x->ld, n, &from, run->order, run->first + begin,
-                             run->first + end);
+    const bp_table *X = &run->X;
+    const ptrdiff_t pixel_stride = X->is_flat ? x->c * X->column_stride : X->pixel_stride;
+    const ptrdiff_t line_stride = X->is_flat ? x->w * pixel_stride : X->line_stride;
+    const int whole = X->is_flat && x->pitch == x->c;
+    for (ptrdiff_t pixel = 0; pixel < (whole ? 1 : x->h * x->w); pixel++) {
+        bp_table from = *X;
+        from.data += pixel / x->w * line_stride + pixel % x->w * pixel_stride;
+        run->kernels->gather(bp_row_of(run, x->value + pixel * x->pitch, x, begin), x->ld, whole ? x->n : x->c, &from,
+                             run->order, run->first + begin, run->first + end);
+    }
 }
 
 static void bp_gather_targets(const bp_run *run, ptrdiff_t begin, ptrdiff_t end) {

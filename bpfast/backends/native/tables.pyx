@@ -186,8 +186,10 @@ cdef class Arena:
 
 
 cdef bp_table table_of(array) except *:
-    """A two-dimensional array from outside, as the kernels gather from it; the caller keeps it alive."""
+    """An array of rows from outside, as the kernels gather from it; the caller keeps it alive."""
     cdef bp_table table
+    cdef int axis
+    cdef Py_ssize_t step = 0, length = 1
     cdef Py_buffer buffer
     dtype = array.dtype
     if dtype in TYPES:
@@ -198,7 +200,16 @@ cdef bp_table table_of(array) except *:
     table.type, table.size = TYPES[dtype], dtype.itemsize
     PyObject_GetBuffer(array, &buffer, PyBUF_STRIDED_RO)
     table.data = <const char *>buffer.buf
-    table.row_stride, table.column_stride = buffer.strides[0], buffer.strides[1]
+    table.row_stride, table.column_stride = buffer.strides[0], buffer.strides[buffer.ndim - 1]
+    table.pixel_stride, table.line_stride = buffer.strides[buffer.ndim - 2], buffer.strides[1]
+    table.is_flat = True
+    for axis in range(buffer.ndim - 1, 0, -1):
+        if buffer.shape[axis] > 1:
+            step = step or buffer.strides[axis]
+            table.is_flat = table.is_flat and buffer.strides[axis] == step * length
+            length *= buffer.shape[axis]
+    if table.is_flat:
+        table.column_stride = step or buffer.itemsize
     PyBuffer_Release(&buffer)
     return table
 
