@@ -62,12 +62,12 @@ class Conv2D(Layer):
 
     def build(self, builder, x):
         builder.image(x)
-        return self._convolve(builder, x, self.kernel, self.stride)
+        return self._convolve(builder, x, _each(self.kernel, 2), _each(self.stride, 2))
 
     def _convolve(self, builder, x, kernel, stride):
         """Over a value that is an image."""
         window, (height, width) = _window(self, builder, x, kernel, stride)
-        weight = builder.parameter("weight", (*self.kernel, builder.shape(x)[-1], self.filters),
+        weight = builder.parameter("weight", (*kernel[-self.dimensions :], builder.shape(x)[-1], self.filters),
                                    chosen(self.initializer, self.activation))
         bias = (builder.parameter("bias", (self.filters,), Zeros()),) if self.bias else ()
         return builder.activated("conv", (x,), (height, width, self.filters), self.activation,
@@ -87,7 +87,7 @@ class Conv1D(Conv2D):
     def build(self, builder, x):
         length, channels = builder.sequence(x)
         image = builder.reshape(x, (1, length, channels))
-        y = self._convolve(builder, image, (1, *self.kernel), (1, *self.stride))
+        y = self._convolve(builder, image, (1, *_each(self.kernel, 1)), (1, *_each(self.stride, 1)))
         return builder.reshape(y, builder.shape(y)[1:])
 
 
@@ -103,17 +103,17 @@ class MaxPool2D(Layer):
 
     def __init__(self, size=2, *, stride=None, padding="valid", name=None):
         owner = type(self).__name__
-        size = _sizes(size, 2, f"{owner}: size")
         self._set(
-            size=size,
-            stride=size if stride is None else _sizes(stride, 2, f"{owner}: stride"),
+            size=_sizes(size, 2, f"{owner}: size"),
+            stride=None if stride is None else _sizes(stride, 2, f"{owner}: stride"),
             padding=_padding(owner, padding),
             name=check_name(owner, name),
         )
 
     def build(self, builder, x):
         builder.image(x)
-        window, (height, width) = _window(self, builder, x, self.size, self.stride)
+        stride = self.size if self.stride is None else self.stride
+        window, (height, width) = _window(self, builder, x, _each(self.size, 2), _each(stride, 2))
         return builder.emit(self.op, (x,), (height, width, builder.shape(x)[-1]), settings=window)
 
 
@@ -191,12 +191,18 @@ def resnet(n_blocks, filters, n_classes, *, input_shape=None, dtype="float32", s
 
 
 def _sizes(given, dimensions, name):
-    """-> a size for every dimension, from such a tuple or one number for all."""
-    sizes = tuple(given) if isinstance(given, (tuple, list)) else (given,) * dimensions
-    if len(sizes) != dimensions:
+    """-> an int for all dimensions, or a tuple of one for each."""
+    if not isinstance(given, (tuple, list)):
+        return check_integer(given, name)
+    if len(given) != dimensions:
         expected = "one number or (height, width)" if dimensions == 2 else "one number"
         raise ValueError(f"{name} must be {expected}, got {given!r}")
-    return tuple(check_integer(size, name) for size in sizes)
+    return tuple(check_integer(size, name) for size in given)
+
+
+def _each(sizes, dimensions):
+    """-> a tuple of one for each dimension."""
+    return sizes if isinstance(sizes, tuple) else (sizes,) * dimensions
 
 
 def _padding(owner, given):

@@ -110,7 +110,8 @@ class Scale(Layer):
 class Standardize(Layer):
     """y = (x - mean) / deviation of every input, or channel of an image; the first layer.
 
-    Mean and deviation are those of the rows that the first ``fit`` learns from.  An input that never changes has deviation 1, so that y is 0.
+    Mean and deviation are those of the rows that the first ``fit`` learns from.  An input that never changes has
+    deviation 1, so that y is 0.
     """
 
     __slots__ = ("name",)

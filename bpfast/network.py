@@ -162,14 +162,19 @@ class Network:
             self.parameters[name] = part.reshape(array.shape)
 
     def summary(self):
-        """A table of the layers: parameters, shapes and counts, as text."""
+        """A table of the layers and of their parameters: shapes and counts, as text."""
         self._check_built("a summary")
-        column = max(len("parameter"), *(len(name) for name in self.parameters)) + 2
-        lines = [repr(self), f"{'parameter':<{column}}{'shape':<16}count"]
-        for name, array in self.parameters.items():
-            lines.append(f"{name:<{column}}{array.shape!s:<16}{array.size:,}")
-        lines.append(f"{'total':<{column}}{'':<16}{sum(a.size for a in self.parameters.values()):,}")
-        return "\n".join(lines)
+        made = {i.layer.split(".")[0]: self.program.value_shapes[i.output] for i in self.program.instructions}
+        rows = [("layer", "output or parameter", "count")]
+        for position, layer in enumerate(self.layers):
+            path = layer.name or str(position)
+            rows.append((f"{path}  {type(layer).__name__}", str(made.get(path, "")), ""))
+            rows += [(f"  {name}", str(array.shape), f"{array.size:,}") for name, array in self.parameters.items()
+                     if name.split(".")[0] == path]
+        rows.append(("total", "", f"{sum(array.size for array in self.parameters.values()):,}"))
+        widths = [max(map(len, column)) + 2 for column in zip(*rows)]
+        return "\n".join([repr(self), *("".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip()
+                                        for row in rows)])
 
     def copy(self):
         """A network of its own with the same layers and parameters."""
