@@ -1,4 +1,4 @@
-/* The convolution z[y, x] = sum over a window of x K + b, y = f(z) and its adjoint.  An image lies as rows of pixels.
+/* The convolution z[y, x] = sum over a window of x K + b, y = f(z), and its adjoint.  An image lies as rows of pixels.
  * The kernel is a weight of height width c_in rows, in the order of a window's numbers, and of c_out columns (panels.h).
  * Windows are not copied: a row of one is a run of numbers.  What it has outside the image is left out of its sums, so
  * outputs are cut into regions whose windows have the same part in the image.  Where these would be too small for the
@@ -6,7 +6,9 @@
 
 enum {
     BLOCK = 24576 / sizeof(real), /* numbers of a delta that stay in L1 while the kernel's rows pass */
-    FEW_CHANNELS = 8, FEW_PIXELS = 6 /* below these an image needs a frame */
+    /* below these an image needs a frame: pixels of a row, channels for products and for a gradient, whose tiles lie
+     * across the taps that go together */
+    FEW_PIXELS = 6, FEW_CHANNELS = 8, FEW_FOR_GRADIENT = 24
 };
 
 /* -- images and regions ------------------------------------------------------------------------- */
@@ -20,23 +22,24 @@ typedef struct {
 } image;
 
 /* Of a value from which windows of some width take h x w pixels, those above and on the left of it too. */
-static image image_of(const bp_value *value, ptrdiff_t width, ptrdiff_t top, ptrdiff_t left, ptrdiff_t h, ptrdiff_t w) {
+static image image_of(const bp_value *value, ptrdiff_t few_channels, ptrdiff_t width, ptrdiff_t top, ptrdiff_t left,
+                      ptrdiff_t h, ptrdiff_t w) {
     const int is_inside = top == 0 && left == 0 && h <= value->h && w <= value->w;
-    const int is_small = value->c < FEW_CHANNELS || value->w < FEW_PIXELS;
+    const int is_small = value->c < few_channels || value->w < FEW_PIXELS;
     if (width > 1 && (value->pitch != value->c || (is_small && !is_inside)))
         return (image){h, w, value->c, top, left, value->c, w * value->c, 1, 0};
     return (image){value->h, value->w, value->c, 0, 0, value->pitch, value->w * value->pitch, 0, 0};
 }
 
-static image image_of_input(const bp_window *k, const bp_value *in, const bp_value *out) {
-    return image_of(in, k->width, k->top, k->left, (out->h - 1) * k->stride_y + k->height,
+static image image_of_input(const bp_window *k, const bp_value *in, const bp_value *out, ptrdiff_t few_channels) {
+    return image_of(in, few_channels, k->width, k->top, k->left, (out->h - 1) * k->stride_y + k->height,
                     (out->w - 1) * k->stride_x + k->width);
 }
 
 /* The delta, from which dE/dx is made by the kernel turned: of the outputs that took an input pixel. */
 static image image_of_delta(const bp_window *k, const bp_value *in, const bp_value *out) {
     const ptrdiff_t top = (k->height - 1) / k->stride_y, left = (k->width - 1) / k->stride_x;
-    return image_of(out, left + 1, top, left, top + (in->h - 1 + k->top) / k->stride_y + 1,
+    return image_of(out, FEW_CHANNELS, left + 1, top, left, top + (in->h - 1 + k->top) / k->stride_y + 1,
                     left + (in->w - 1 + k->left) / k->stride_x + 1);
 }
 
@@ -52,7 +55,7 @@ static void set_image(image *a, const real *from, const bp_value *value, real *s
         if (value->pitch == a->c) memcpy(to, pixel, (size_t)(w * a->c) * sizeof(real));
         else
             for (ptrdiff_t x = 0; x < w; x++, to += a->c, pixel += value->pitch)
-                for (ptrdiff_t j = 0; j < a->c; j++) to[j] = pixel[j];
+                memcpy(to, pixel, (size_t)a->c * sizeof(real));
     }
 }
 
@@ -61,12 +64,13 @@ typedef struct {
     ptrdiff_t at, n, tap, taps, from;
 } span;
 
-/* The outputs from `at` on, below n_out, that have the same taps of `size`: many where all are in the image, else one. */
+/* The outputs from `at` on, below n_out, that have the same taps of `size`: many where all are in the image, or one. */
 static span span_at(ptrdiff_t at, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t size, ptrdiff_t stride, ptrdiff_t before) {
-    const ptrdiff_t from = at * stride - before, tap = from < 0 ? smaller(-from, size) : 0, end = smaller(size, n_in - from);
+    const ptrdiff_t from = at * stride - before, tap = from < 0 ? smaller(-from, size) : 0;
+    const ptrdiff_t end = smaller(size, n_in - from);
     const int whole = tap == 0 && end == size;
-    return (span){at, whole ? smaller(n_out, (n_in + before - size) / stride + 1) - at : 1, tap, end > tap ? end - tap : 0,
-                  from + tap};
+    return (span){at, whole ? smaller(n_out, (n_in + before - size) / stride + 1) - at : 1, tap,
+                  end > tap ? end - tap : 0, from + tap};
 }
 static span rows_at(ptrdiff_t at, ptrdiff_t n, const image *a, const bp_window *k) {
     return span_at(at, n, a->h, k->height, k->stride_y, k->top - a->top);
@@ -106,11 +110,15 @@ static void window_product(enum tile_mode mode, const image *a, const bp_window 
 
 /* -- forward ------------------------------------------------------------------------------------ */
 
-/* Numbers of scratch: a copy of an image, the turned kernel, a single filter as a panel. */
+/* Numbers that a single filter takes as a panel. */
+static ptrdiff_t panels_size(ptrdiff_t c_out, ptrdiff_t n_in) { return c_out == 1 ? n_in * VL : 0; }
+
+/* Numbers of scratch: a copy of an image, a single filter as a panel, the turned kernel and what is written behind. */
 static ptrdiff_t conv_scratch_size(const bp_window *k, const bp_value *in, const bp_value *out) {
-    const image x = image_of_input(k, in, out), delta = image_of_delta(k, in, out);
-    const ptrdiff_t copy = copy_size(&x) > copy_size(&delta) ? copy_size(&x) : copy_size(&delta), taps = k->height * k->width;
-    return copy + taps * out->c * round_up(in->c, VL) + (out->c == 1 ? taps * in->c * VL : 0);
+    const image x = image_of_input(k, in, out, FEW_FOR_GRADIENT), delta = image_of_delta(k, in, out);
+    const ptrdiff_t copy = copy_size(&x) > copy_size(&delta) ? copy_size(&x) : copy_size(&delta);
+    const ptrdiff_t taps = k->height * k->width;
+    return copy + panels_size(out->c, taps * in->c) + (taps * out->c + VL) * round_up(in->c, VL);
 }
 
 /* The kernel in panels: where it is, or of a single filter in scratch. */
@@ -127,7 +135,7 @@ static void conv_forward(const bp_job *job, const bp_instruction *it, bp_part pa
     const bp_window *k = &it->window;
     const grid g = {out->h, out->w, out->w * out->pitch, out->pitch};
     const ptrdiff_t at = part.begin * out->ld;
-    image x = image_of_input(k, in, out);
+    image x = image_of_input(k, in, out, FEW_CHANNELS);
     real *work = job->work, *scratch = job->scratch, *kernel = kernel_panels(job, it, scratch + copy_size(&x));
     const real *bias = it->bias ? (real *)job->parameters + it->bias->offset : 0;
     memset(scratch, 0, (size_t)copy_size(&x) * sizeof(real));
@@ -151,17 +159,17 @@ static ptrdiff_t every(ptrdiff_t stride, ptrdiff_t first, ptrdiff_t n) {
     return first < n ? (n - first - 1) / stride + 1 : 0;
 }
 
-/* The columns of one tap's rows of the kernel, turned: t[j] = K[tap c_in + first .. + width, j], for j < c_out. */
-static void turned_tap(real *t, real *kernel, ptrdiff_t n_in, ptrdiff_t c_out, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t width) {
-    for (ptrdiff_t column = 0; column < c_out; column += VL) {
+/* The columns of one tap's rows of the kernel, turned: t[j] = K[row .. row + rows, j], width numbers, for j < c_out.
+ * Writes up to VL - 1 rows more. */
+static void turned_tap(real *t, real *kernel, ptrdiff_t n_in, ptrdiff_t c_out, ptrdiff_t row, ptrdiff_t rows,
+                       ptrdiff_t width) {
+    for (ptrdiff_t column = 0; column < c_out; column += VL, t += VL * width) {
         panel p = panel_at(kernel, n_in, c_out, column / PANEL * PANEL);
-        for (ptrdiff_t i = 0; i < width; i += VL) {
-            vec a[VL];
-            for (int k = 0; k < VL; k++)
-                a[k] = i + k < rows ? load(p.begin + (row + i + k) * p.width + column - p.first) : (vec){0};
-            turn(a);
-            for (int k = 0; k < smaller(VL, c_out - column); k++) store(t + (column + k) * width + i, a[k]);
-        }
+        const real *from = p.begin + row * p.width + column - p.first;
+        ptrdiff_t i = 0;
+        for (; i + VL <= rows; i += VL) transpose(t + i, width, from + i * p.width, p.width);
+        for (; i < rows; i++)
+            for (ptrdiff_t j = 0; j < VL; j++) t[j * width + i] = from[i * p.width + j];
     }
 }
 
@@ -175,7 +183,8 @@ typedef struct {
 static phase phase_at(const bp_window *k, ptrdiff_t y, ptrdiff_t x) {
     const ptrdiff_t tap_y = (y + k->top) % k->stride_y, tap_x = (x + k->left) % k->stride_x;
     const ptrdiff_t n_y = every(k->stride_y, tap_y, k->height), n_x = every(k->stride_x, tap_x, k->width);
-    return (phase){tap_y, tap_x, {n_y, n_x, 1, 1, n_y - 1 - (y + k->top) / k->stride_y, n_x - 1 - (x + k->left) / k->stride_x}};
+    const ptrdiff_t top = n_y - 1 - (y + k->top) / k->stride_y, left = n_x - 1 - (x + k->left) / k->stride_x;
+    return (phase){tap_y, tap_x, {n_y, n_x, 1, 1, top, left}};
 }
 
 /* The kernel of a phase, for each panel of input channels; -> its end. */
@@ -185,7 +194,8 @@ static real *turned_kernel(real *t, const bp_window *k, const phase *p, real *ke
         for (ptrdiff_t j = p->window.height - 1; j >= 0; j--)
             for (ptrdiff_t i = p->window.width - 1; i >= 0; i--, t += c_out * width) {
                 const ptrdiff_t tap = (p->tap_y + j * k->stride_y) * k->width + p->tap_x + i * k->stride_x;
-                turned_tap(t, kernel, k->height * k->width * c_in, c_out, tap * c_in + first, c_in - first, width);
+                turned_tap(t, kernel, k->height * k->width * c_in, c_out, tap * c_in + first,
+                           smaller(width, c_in - first), width);
             }
     }
     return t;
@@ -196,8 +206,8 @@ static void conv_backward(const bp_job *job, const bp_instruction *it, bp_part p
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
     const bp_window *k = &it->window;
     image delta = image_of_delta(k, in, out);
-    real *work = job->work, *scratch = job->scratch, *turned = scratch + copy_size(&delta), *end = turned;
-    real *kernel = kernel_panels(job, it, turned + k->height * k->width * out->c * round_up(in->c, VL));
+    real *work = job->work, *scratch = job->scratch, *kernel = kernel_panels(job, it, scratch + copy_size(&delta));
+    real *turned = scratch + copy_size(&delta) + panels_size(out->c, it->weight->n_in), *end = turned;
     for (ptrdiff_t y = 0; y < k->stride_y; y++)
         for (ptrdiff_t x = 0; x < k->stride_x; x++) {
             const phase p = phase_at(k, y, x);
@@ -247,8 +257,8 @@ static range outputs_of(ptrdiff_t tap, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_
 }
 
 /* Adds to rows of a panel of dE/dK what outputs v of rows and u of columns give to `taps` of row y from x on. */
-static void add_taps(panel p, panel_rows part, const image *a, const bp_window *k, ptrdiff_t y, ptrdiff_t x, ptrdiff_t taps,
-                     range v, range u, const real *delta, const bp_value *out) {
+static void add_taps(panel p, panel_rows part, const image *a, const bp_window *k, ptrdiff_t y, ptrdiff_t x,
+                     ptrdiff_t taps, range v, range u, const real *delta, const bp_value *out) {
     const ptrdiff_t above = (y * k->width + x) * a->c, d_row = out->w * out->pitch;
     const ptrdiff_t from = part.from > above ? part.from - above : 0, to = smaller(part.to - above, taps * a->c);
     const real *A = a->begin + (v.begin * k->stride_y + y - k->top + a->top) * a->row +
@@ -262,7 +272,8 @@ static void add_taps(panel p, panel_rows part, const image *a, const bp_window *
 
 /* The same for all outputs and taps; taps side by side that have the same outputs go together.
  * Some of the delta's rows of pixels stay in L1 while all of the kernel's rows pass. */
-static void add_gradient(panel p, panel_rows part, const image *a, const bp_window *k, const real *delta, const bp_value *out) {
+static void add_gradient(panel p, panel_rows part, const image *a, const bp_window *k, const real *delta,
+                         const bp_value *out) {
     const ptrdiff_t height = BLOCK / (out->w * p.width) + 1;
     for (ptrdiff_t i = 0; i < out->h; i += height)
         for (ptrdiff_t y = 0; y < k->height; y++) {
@@ -281,8 +292,9 @@ static void add_gradient(panel p, panel_rows part, const image *a, const bp_wind
 static void conv_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_t rows, ptrdiff_t begin, ptrdiff_t end) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
     const bp_window *k = &it->window;
-    const ptrdiff_t n_in = it->weight->n_in, c_out = out->c, from = begin / n_in * PANEL, to = (end - 1) / n_in * PANEL + 1;
-    image x = image_of_input(k, in, out);
+    const ptrdiff_t n_in = it->weight->n_in, c_out = out->c;
+    const ptrdiff_t from = begin / n_in * PANEL, to = (end - 1) / n_in * PANEL + 1; /* panels by their columns */
+    image x = image_of_input(k, in, out, FEW_FOR_GRADIENT);
     real *work = job->work, *scratch = job->scratch, *kept = (real *)job->gradient + it->weight->offset;
     real *bias = it->bias ? (real *)job->gradient + it->bias->offset : 0;
     real *g = c_out == 1 ? scratch + copy_size(&x) : kept;
@@ -303,8 +315,8 @@ static void conv_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_t
             const panel_rows part = rows_of_panel(first, n_in, begin, end);
             add_gradient(p, part, &x, k, delta, out);
             if (part.from == 0 && bias)
-                panel_product(TILE_SUM, 1, (int)(p.width / VL), out->h * out->w, &ONE, 0, 0, delta + first, out->pitch, 1, 0,
-                              0, bias + first, 0, bias + first, 0, delta, 0);
+                panel_product(TILE_SUM, 1, (int)(p.width / VL), out->h * out->w, &ONE, 0, 0, delta + first, out->pitch, 1,
+                              0, 0, bias + first, 0, bias + first, 0, delta, 0);
         }
     }
     for (ptrdiff_t first = from; first < to; first += PANEL) {
@@ -317,8 +329,12 @@ static void conv_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_t
             store(bias + first + tail, first_of(load(bias + first + tail), n));
             if (job->update) step(job, it->bias, first, bias + first, p.width);
         }
-        if (job->update && c_out > 1) step(job, it->weight, made - g, made, size);
+        const real *number = g;
+        for (ptrdiff_t i = 0; c_out == 1 && i < n_in; i++, number += VL) {
+            UNRELATED(number); /* vectors of such numbers take much code */
+            kept[i] = *number;
+        }
+        if (job->update)
+            step(job, it->weight, made - g, c_out == 1 ? kept : made, c_out == 1 ? round_up(n_in, BP_LANES) : size);
     }
-    for (ptrdiff_t i = 0; c_out == 1 && i < n_in; i++) kept[i] = g[i * VL];
-    if (job->update && c_out == 1) step(job, it->weight, 0, kept, round_up(n_in, BP_LANES));
 }

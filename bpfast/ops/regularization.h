@@ -78,7 +78,8 @@ static void apply(const bp_job *job, const bp_parameter *p, ptrdiff_t first, con
 }
 
 /* A step of n numbers whose gradient has just been made, and is kept nowhere. */
-static void step(const bp_job *job, const bp_parameter *p, ptrdiff_t first, real *g, ptrdiff_t n) {
+static __attribute__((noinline)) void step(const bp_job *job, const bp_parameter *p, ptrdiff_t first, real *g,
+                                           ptrdiff_t n) {
     add_penalty(g, (real *)job->parameters + p->offset + first, n, p);
     clip_value(g, n, job->clip.value);
     apply(job, p, first, g, n);

@@ -5,6 +5,7 @@ import math
 from contextlib import contextmanager
 
 cimport cython
+from cpython.buffer cimport PyBUF_WRITABLE
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
@@ -12,7 +13,7 @@ from libc.string cimport memcpy, memset
 from posix.unistd cimport getpid
 
 from .run cimport *
-from .tables cimport Arena, Layout, Sequence, address, check_coefficients, find_update, moves_zeros, table_of
+from .tables cimport Arena, Layout, Sequence, address, check_coefficients, find_update, moves_zeros, numbers, table_of
 
 import numpy as np
 
@@ -85,13 +86,12 @@ class Plan(base.Plan):
 
     def permutation(self, n, seed, epoch):
         order = np.empty(n, np.intp)
-        cdef Py_ssize_t[::1] c_order = order
+        cdef Py_ssize_t *c_order = <Py_ssize_t *>address(order, PyBUF_WRITABLE)
         cdef Py_ssize_t size = n
         cdef uint64_t c_seed = seed, c_epoch = epoch
         cdef const bp_kernels *kernels = (<Layout>self.layout).kernels
-        if size:
-            with nogil:
-                kernels.permutation(&c_order[0], size, c_seed, c_epoch)
+        with nogil:
+            kernels.permutation(c_order, size, c_seed, c_epoch)
         return order
 
 
@@ -236,15 +236,15 @@ cdef class Buffers:
     cdef bp_run *begin(self, Sequence sequence, X, data, void *parameters) except NULL:
         """The run over these rows, as they lie, which must stay alive; data: their targets and weights, or None."""
         cdef bp_run *run = &self.run
-        cdef const double[::1] weight = None
         run.X = table_of(X)
         if data is not None:
             run.y = table_of(data.y if data.y.ndim == 2 else data.y[:, None])
-            weight = data.weight
+        run.weight = NULL
+        if data is not None and data.weight is not None:
+            run.weight = <const double *>numbers(data.weight, np.float64)
         run.instructions, run.n_instructions = sequence.c, sequence.n
         run.output, run.loss, run.hyper, run.labels = sequence.output, sequence.loss, sequence.loss_hyper, sequence.labels
-        run.order, run.weight = NULL, &weight[0] if weight is not None and len(weight) else NULL
-        run.losses = <double *>self.losses.data
+        run.order, run.losses = NULL, <double *>self.losses.data
         run.job.parameters, run.job.update, run.job.continues = parameters, NULL, False
         run.job.trains, run.job.first_row = data is not None, 0
         run.job.seed, run.job.step = FIRST_DRAW
@@ -262,8 +262,8 @@ cdef class Buffers:
 
     # -- training --------------------------------------------------------------------------------------
 
-    cdef bp_run *begin_steps(self, plan, state, data, Py_ssize_t n_rows, const double[:, ::1] coefficients,
-                             Py_ssize_t n_steps, bp_course *at) except NULL:
+    cdef bp_run *begin_steps(self, plan, state, data, Py_ssize_t n_rows, coefficients, Py_ssize_t n_steps,
+                             bp_course *at) except NULL:
         """A run of n_rows that changes a state, up to its n_steps-th step, and where it begins."""
         cdef Arena parameters = state.arenas[0], gradient = state.gradient
         cdef bp_run *run
@@ -281,7 +281,7 @@ cdef class Buffers:
             if len(coefficients) < n_steps:
                 raise ValueError(f"{len(coefficients)} rows of coefficients do not reach for {n_steps} steps")
             at.update = find_update(kernels, plan.update.name)
-            at.coefficients, at.n_columns = &coefficients[0, 0], coefficients.shape[1]
+            at.coefficients, at.n_columns = <const double *>numbers(coefficients, np.float64), coefficients.shape[1]
             check_coefficients(at.n_columns - 1)
             at.keeps_gradient, at.limits_norms = plan.clips_norms, plan.limits_norms
             kernels.convert(reals, at.coefficients + 1, at.n_columns - 1)
@@ -299,16 +299,15 @@ cdef class Buffers:
         cdef Py_ssize_t n_steps = first_step + workspace.left * n_batches - workspace.begun * (workspace.begin // plan.batch_size)
         cdef bp_run *run = self.begin_steps(plan, state, data, order.n, coefficients, n_steps, &at)
         cdef bp_epochs epochs
-        cdef const Py_ssize_t[::1] among = order.among
-        cdef Py_ssize_t[::1] rows
         cdef int i
         if workspace.rows is None or len(workspace.rows) != order.n:
             workspace.rows = np.empty(order.n, np.intp)
-        rows = workspace.rows
         memset(&epochs, 0, sizeof(bp_epochs))
         epochs.seed, epochs.epoch, epochs.shuffles = order.seed, workspace.epoch, order.shuffle
         epochs.n_epochs, epochs.begun, epochs.began = workspace.left, workspace.begun, workspace.began
-        epochs.order, epochs.among = &rows[0], &among[0] if order.among is not None else NULL
+        epochs.order = <Py_ssize_t *>numbers(workspace.rows, np.intp, PyBUF_WRITABLE)
+        if order.among is not None:
+            epochs.among = <const Py_ssize_t *>numbers(order.among, np.intp)
         epochs.n_arenas, epochs.arena_size = len(state.arenas), state.gradient.size
         for i in range(epochs.n_arenas):
             epochs.arenas[i], epochs.copies[i] = (<Arena>state.arenas[i]).data, (<Arena>state.saved[i]).data
@@ -337,9 +336,8 @@ cdef class Buffers:
         cdef bp_run *run = self.begin_steps(
             plan, state, data, len(rows), coefficients,
             first_step + n_batches - begin // <Py_ssize_t>plan.batch_size, &at)
-        cdef const Py_ssize_t[::1] order = rows
         cdef unsigned denormals
-        run.order = &order[0]
+        run.order = <const Py_ssize_t *>numbers(rows, np.intp)
         at.begin, at.step, at.first_draw = begin, first_step, state.steps - first_step
         run.job.seed = workspace.seed
         at.loss_sum, at.weight_sum = workspace.loss_sum, workspace.weight_sum

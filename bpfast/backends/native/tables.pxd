@@ -7,6 +7,7 @@ cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcep
 cdef int check_coefficients(Py_ssize_t n) except -1
 cdef bp_table table_of(array) except *
 cdef void *address(array, int flags=*) except? NULL
+cdef void *numbers(array, dtype, int flags=*) except? NULL
 
 cdef class Arena:
     cdef void *_memory

@@ -223,6 +223,13 @@ cdef void *address(array, int flags=0) except? NULL:
     return data
 
 
+cdef void *numbers(array, dtype, int flags=0) except? NULL:
+    """The same, of an array that must have this dtype.  A typed memoryview would bring 50 kB of code."""
+    if array.dtype != dtype:
+        raise TypeError(f"an array of {dtype} is needed, got {array.dtype}")
+    return address(array, flags)
+
+
 # -- a program in C ------------------------------------------------------------------------------------
 
 
@@ -498,7 +505,7 @@ cdef class Kernels:
 
     cdef int copy_coefficients(self, double *reals, coefficients) except -1:
         """The scalars of a step, as kernels take them."""
-        cdef const double[::1] scalars = np.ascontiguousarray(coefficients, np.float64)
+        scalars = np.ascontiguousarray(coefficients, np.float64)
         check_coefficients(len(scalars))
-        self.kernels.convert(reals, &scalars[0], len(scalars))
+        self.kernels.convert(reals, <const double *>address(scalars), len(scalars))
         return 0

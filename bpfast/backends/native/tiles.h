@@ -9,10 +9,10 @@
  *
  * What is stored: the sum, relu of the sum, or the sum where y > 0 and else 0 (relu's adjoint).
  * The accumulators must be named variables: gcc keeps an array of them in memory. */
-typedef void tile_fn(ptrdiff_t K, const real *A, ptrdiff_t a_row, ptrdiff_t a_k, const real *B, ptrdiff_t ldb,
-                     ptrdiff_t runs, ptrdiff_t a_run, ptrdiff_t b_run, real *C, ptrdiff_t ldc, const real *init, ptrdiff_t ld_init,
-                     const real *y, ptrdiff_t ldy);
 enum tile_mode { TILE_SUM, TILE_RELU, TILE_MASKED };
+typedef void tile_fn(enum tile_mode mode, ptrdiff_t K, const real *A, ptrdiff_t a_row, ptrdiff_t a_k, const real *B, ptrdiff_t ldb,
+                     ptrdiff_t runs, ptrdiff_t a_run, ptrdiff_t b_run, real *C, ptrdiff_t ldc, const real *init,
+                     ptrdiff_t ld_init, const real *y, ptrdiff_t ldy);
 
 #define COLUMNS_1(M, i) M(i, 0)
 #define COLUMNS_2(M, i) COLUMNS_1(M, i) M(i, 1)
@@ -35,9 +35,9 @@ enum tile_mode { TILE_SUM, TILE_RELU, TILE_MASKED };
 #define BEGIN(i, j) vec c##i##_##j = loadu(init + i * ld_init + j * VL);
 #define LOAD(i, j) const vec b##j = loadu(B0 + j * VL);
 #define STEP(i, j) c##i##_##j = VFMA(a, b##j, c##i##_##j);
-#define END_SUM(i, j) store(C + i * ldc + j * VL, c##i##_##j);
-#define END_RELU(i, j) store(C + i * ldc + j * VL, relu_vec(c##i##_##j));
-#define END_MASKED(i, j) store(C + i * ldc + j * VL, where_positive(load(y + i * ldy + j * VL), c##i##_##j));
+#define RELU(i, j) c##i##_##j = relu_vec(c##i##_##j);
+#define MASK(i, j) c##i##_##j = where_positive(load(y + i * ldy + j * VL), c##i##_##j);
+#define END(i, j) store(C + i * ldc + j * VL, c##i##_##j);
 
 /* A number of each row.  Two pointers: one for all of twelve has more offsets than there are registers. */
 #define A_0 A0[0]
@@ -53,40 +53,45 @@ enum tile_mode { TILE_SUM, TILE_RELU, TILE_MASKED };
 #define A_10 A6[4 * a_row]
 #define A_11 A6[5 * a_row]
 #define UNRELATED(p) __asm__("" : "+r"(p)) /* hides from the compiler how p was made */
+/* Steps in bytes that gcc knows nothing of: else it makes a second loop for steps of one number. */
+#define MOVE(p, bytes) p = (const real *)((const char *)(p) + (bytes))
 
 #define BEGIN_ROW(i, COLUMNS) COLUMNS(BEGIN, i)
 #define STEP_ROW(i, COLUMNS) { const vec a = splat(A_##i); COLUMNS(STEP, i) }
-#define END_ROW_SUM(i, COLUMNS) COLUMNS(END_SUM, i)
-#define END_ROW_RELU(i, COLUMNS) COLUMNS(END_RELU, i)
-#define END_ROW_MASKED(i, COLUMNS) COLUMNS(END_MASKED, i)
+#define RELU_ROW(i, COLUMNS) COLUMNS(RELU, i)
+#define MASK_ROW(i, COLUMNS) COLUMNS(MASK, i)
+#define END_ROW(i, COLUMNS) COLUMNS(END, i)
 
-#define TILE_OF(MODE, ROWS, COLUMNS)                                                                            \
-    static void tile_##MODE##_##ROWS##x##COLUMNS(ptrdiff_t K, const real *A, ptrdiff_t a_row, ptrdiff_t a_k,    \
-                                                 const real *B, ptrdiff_t ldb, ptrdiff_t runs, ptrdiff_t a_run, \
-                                                 ptrdiff_t b_run, real *C, ptrdiff_t ldc, const real *init,     \
-                                                 ptrdiff_t ld_init, const real *y, ptrdiff_t ldy) {             \
-        (void)y, (void)ldy;                                                                                     \
+#define TILE(ROWS, COLUMNS)                                                                                     \
+    static void tile_##ROWS##x##COLUMNS(enum tile_mode mode, ptrdiff_t K, const real *A, ptrdiff_t a_row,       \
+                                        ptrdiff_t a_k, const real *B, ptrdiff_t ldb, ptrdiff_t runs,            \
+                                        ptrdiff_t a_run, ptrdiff_t b_run, real *C, ptrdiff_t ldc,               \
+                                        const real *init, ptrdiff_t ld_init, const real *y, ptrdiff_t ldy) {    \
         ROWS_##ROWS(BEGIN_ROW, COLUMNS_##COLUMNS)                                                               \
+        ptrdiff_t a_bytes = a_k * (ptrdiff_t)sizeof(real);                                                      \
+        UNRELATED(a_bytes);                                                                                     \
         for (; runs > 0; runs--, A += a_run, B += b_run) {                                                      \
             const real *A0 = A, *A6 = A + 6 * a_row, *B0 = B;                                                   \
             UNRELATED(A6);                                                                                      \
-            for (ptrdiff_t k = 0; k < K; k++, A0 += a_k, A6 += a_k, B0 += ldb) {                                \
+            for (ptrdiff_t k = 0; k < K; k++, B0 += ldb) {                                                      \
                 COLUMNS_##COLUMNS(LOAD, 0)                                                                      \
                 ROWS_##ROWS(STEP_ROW, COLUMNS_##COLUMNS)                                                        \
+                MOVE(A0, a_bytes);                                                                              \
+                MOVE(A6, a_bytes);                                                                              \
             }                                                                                                   \
         }                                                                                                       \
-        ROWS_##ROWS(END_ROW_##MODE, COLUMNS_##COLUMNS)                                                          \
+        if (mode == TILE_RELU) { ROWS_##ROWS(RELU_ROW, COLUMNS_##COLUMNS) }                                     \
+        if (mode == TILE_MASKED) { ROWS_##ROWS(MASK_ROW, COLUMNS_##COLUMNS) }                                   \
+        ROWS_##ROWS(END_ROW, COLUMNS_##COLUMNS)                                                                 \
     }
-#define TILE(ROWS, COLUMNS) TILE_OF(SUM, ROWS, COLUMNS) TILE_OF(RELU, ROWS, COLUMNS) TILE_OF(MASKED, ROWS, COLUMNS)
 
 #define TILES_UP_TO_6(C) TILE(1, C) TILE(2, C) TILE(3, C) TILE(4, C) TILE(5, C) TILE(6, C)
 #define TILES_UP_TO_8(C) TILES_UP_TO_6(C) TILE(7, C) TILE(8, C)
 #define TILES_UP_TO_12(C) TILES_UP_TO_8(C) TILE(9, C) TILE(10, C) TILE(11, C) TILE(12, C)
 
-#define NAME(M, R, C) tile_##M##_##R##x##C
-#define NAMES_UP_TO_6(M, C) 0, NAME(M, 1, C), NAME(M, 2, C), NAME(M, 3, C), NAME(M, 4, C), NAME(M, 5, C), NAME(M, 6, C)
-#define NAMES_UP_TO_8(M, C) NAMES_UP_TO_6(M, C), NAME(M, 7, C), NAME(M, 8, C)
-#define NAMES_UP_TO_12(M, C) NAMES_UP_TO_8(M, C), NAME(M, 9, C), NAME(M, 10, C), NAME(M, 11, C), NAME(M, 12, C)
+#define NAMES_UP_TO_6(C) 0, tile_1x##C, tile_2x##C, tile_3x##C, tile_4x##C, tile_5x##C, tile_6x##C
+#define NAMES_UP_TO_8(C) NAMES_UP_TO_6(C), tile_7x##C, tile_8x##C
+#define NAMES_UP_TO_12(C) NAMES_UP_TO_8(C), tile_9x##C, tile_10x##C, tile_11x##C, tile_12x##C
 
 /* As many accumulators as the registers hold beside B's vectors and one of A: 32 registers, or 16. */
 TILES_UP_TO_12(1)
@@ -95,27 +100,29 @@ enum { PANEL_VECTORS = 4 };
 TILES_UP_TO_12(2)
 TILES_UP_TO_8(3)
 TILES_UP_TO_6(4)
-#define TILES_OF(M) {{0}, {NAMES_UP_TO_12(M, 1)}, {NAMES_UP_TO_12(M, 2)}, {NAMES_UP_TO_8(M, 3)}, {NAMES_UP_TO_6(M, 4)}}
+#define TILES {0}, {NAMES_UP_TO_12(1)}, {NAMES_UP_TO_12(2)}, {NAMES_UP_TO_8(3)}, {NAMES_UP_TO_6(4)}
 static const int most_rows[] = {0, 12, 12, 8, 6};
 #else
 enum { PANEL_VECTORS = 2 };
 TILES_UP_TO_6(2)
-#define TILES_OF(M) {{0}, {NAMES_UP_TO_12(M, 1)}, {NAMES_UP_TO_6(M, 2)}}
+#define TILES {0}, {NAMES_UP_TO_12(1)}, {NAMES_UP_TO_6(2)}
 static const int most_rows[] = {0, 12, 6};
 #endif
-static tile_fn *const tiles[][PANEL_VECTORS + 1][13] = {TILES_OF(SUM), TILES_OF(RELU), TILES_OF(MASKED)};
+static tile_fn *const tiles[PANEL_VECTORS + 1][13] = {TILES};
 
 enum { PANEL = PANEL_VECTORS * VL };
 
 /* The same for any number of rows: split evenly, so that no tile is much smaller than the others. */
-static void panel_product(enum tile_mode mode, ptrdiff_t rows, int columns, ptrdiff_t K, const real *A, ptrdiff_t a_row,
-                          ptrdiff_t a_k, const real *B, ptrdiff_t ldb, ptrdiff_t runs, ptrdiff_t a_run, ptrdiff_t b_run,
-                          real *C, ptrdiff_t ldc, const real *init, ptrdiff_t ld_init, const real *y, ptrdiff_t ldy) {
+static __attribute__((noinline)) void panel_product(enum tile_mode mode, ptrdiff_t rows, int columns, ptrdiff_t K,
+                                                    const real *A, ptrdiff_t a_row, ptrdiff_t a_k, const real *B,
+                                                    ptrdiff_t ldb, ptrdiff_t runs, ptrdiff_t a_run, ptrdiff_t b_run,
+                                                    real *C, ptrdiff_t ldc, const real *init, ptrdiff_t ld_init,
+                                                    const real *y, ptrdiff_t ldy) {
     ptrdiff_t n_tiles = (rows + most_rows[columns] - 1) / most_rows[columns];
     for (ptrdiff_t done = 0; n_tiles > 0; n_tiles--) {
         ptrdiff_t height = (rows - done + n_tiles - 1) / n_tiles;
-        tiles[mode][columns][height](K, A + done * a_row, a_row, a_k, B, ldb, runs, a_run, b_run, C + done * ldc, ldc,
-                                     init + done * ld_init, ld_init, y + done * ldy, ldy);
+        tiles[columns][height](mode, K, A + done * a_row, a_row, a_k, B, ldb, runs, a_run, b_run, C + done * ldc, ldc,
+                               init + done * ld_init, ld_init, y + done * ldy, ldy);
         done += height;
     }
 }

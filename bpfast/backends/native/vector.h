@@ -210,7 +210,7 @@ INLINE void turn(vec a[VL]) {
 }
 
 /* t[j][i] = s[i][j] for such a square. */
-INLINE void transpose(real *t, ptrdiff_t ldt, const real *s, ptrdiff_t lds) {
+static __attribute__((noinline)) void transpose(real *t, ptrdiff_t ldt, const real *s, ptrdiff_t lds) {
     vec a[VL];
     for (int i = 0; i < VL; i++) a[i] = load(s + i * lds);
     turn(a);
