@@ -102,8 +102,11 @@ static void window_product(enum tile_mode mode, const image *a, const bp_window 
             const ptrdiff_t c_i = down ? g->row : g->pixel, c_next = down ? g->pixel : g->row;
             ptrdiff_t at = i * g->row + j * g->pixel;
             for (ptrdiff_t rest = down ? u.n : v.n; rest > 0; rest--, A += a_next, at += c_next)
-                panel_product(mode, n, columns, u.taps * a->c, A, a_i, 1, b, width, v.taps, a->row, line, C + at, c_i,
-                              init ? init : C + at, init ? 0 : c_i, y + at, c_i);
+                panel_product(n, columns,
+                              &(product){.mode = mode, .K = u.taps * a->c, .A = A, .a_row = a_i, .a_k = 1, .B = b,
+                                        .ldb = width, .more_runs = v.taps - 1, .a_run = a->row, .b_run = line,
+                                        .C = C + at, .ldc = c_i, .init = init ? init : C + at,
+                                        .ld_init = init ? 0 : c_i, .y = y + at, .ldy = c_i});
         }
     }
 }
@@ -265,9 +268,11 @@ static void add_taps(panel p, panel_rows part, const image *a, const bp_window *
                     (u.begin * k->stride_x + x - k->left + a->left) * a->pixel;
     real *g = p.begin + (above + from) * p.width;
     if (from < to && v.begin < v.end && u.begin < u.end)
-        panel_product(TILE_SUM, to - from, (int)(p.width / VL), u.end - u.begin, A + from, 1, k->stride_x * a->pixel,
-                      delta + v.begin * d_row + u.begin * out->pitch + p.first, out->pitch, v.end - v.begin,
-                      k->stride_y * a->row, d_row, g, p.width, g, p.width, g, 0);
+        panel_product(to - from, (int)(p.width / VL),
+                      &(product){.K = u.end - u.begin, .A = A + from, .a_row = 1, .a_k = k->stride_x * a->pixel,
+                                .B = delta + v.begin * d_row + u.begin * out->pitch + p.first, .ldb = out->pitch,
+                                .more_runs = v.end - v.begin - 1, .a_run = k->stride_y * a->row, .b_run = d_row,
+                                .C = g, .ldc = p.width, .init = g, .ld_init = p.width});
 }
 
 /* The same for all outputs and taps; taps side by side that have the same outputs go together.
@@ -315,8 +320,9 @@ static void conv_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_t
             const panel_rows part = rows_of_panel(first, n_in, begin, end);
             add_gradient(p, part, &x, k, delta, out);
             if (part.from == 0 && bias)
-                panel_product(TILE_SUM, 1, (int)(p.width / VL), out->h * out->w, &ONE, 0, 0, delta + first, out->pitch, 1,
-                              0, 0, bias + first, 0, bias + first, 0, delta, 0);
+                panel_product(1, (int)(p.width / VL),
+                              &(product){.K = out->h * out->w, .A = &ONE, .B = delta + first, .ldb = out->pitch,
+                                        .C = bias + first, .init = bias + first});
         }
     }
     for (ptrdiff_t first = from; first < to; first += PANEL) {

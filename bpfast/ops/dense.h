@@ -38,8 +38,10 @@ static void dense_forward(const bp_job *job, const bp_instruction *it, bp_part p
     else
         for (ptrdiff_t first = part.first; first < last; first += PANEL) {
             panel p = panel_at(weight, in->n, out->n, first);
-            panel_product(it->fused_relu ? TILE_RELU : TILE_SUM, rows, (int)(p.width / VL), in->n, x, in->ld, 1, p.begin,
-                          p.width, 1, 0, 0, z + first, out->ld, bias + first, 0, z, 0);
+            panel_product(rows, (int)(p.width / VL),
+                          &(product){.mode = it->fused_relu ? TILE_RELU : TILE_SUM, .K = in->n, .A = x, .a_row = in->ld,
+                                    .a_k = 1, .B = p.begin, .ldb = p.width, .C = z + first, .ldc = out->ld,
+                                    .init = bias + first});
         }
     if (!it->fused_relu) activate(it, out, y, z, rows, part.first, last);
 }
@@ -77,9 +79,11 @@ static void dense_backward(const bp_job *job, const bp_instruction *it, bp_part 
             transposed_panel(t, weight, in->n, out->n, first, width);
             wt = t;
         }
-        panel_product(it->masks_dx ? TILE_MASKED : TILE_SUM, rows, (int)(width / VL), out->n, delta, out->ld, 1, wt, width,
-                      1, 0, 0, dx + first, in->ld, it->adds_dx[0] ? dx + first : ZEROS, it->adds_dx[0] ? in->ld : 0,
-                      y + first, in->ld);
+        panel_product(rows, (int)(width / VL),
+                      &(product){.mode = it->masks_dx ? TILE_MASKED : TILE_SUM, .K = out->n, .A = delta, .a_row = out->ld,
+                                .a_k = 1, .B = wt, .ldb = width, .C = dx + first, .ldc = in->ld,
+                                .init = it->adds_dx[0] ? dx + first : ZEROS, .ld_init = it->adds_dx[0] ? in->ld : 0,
+                                .y = y + first, .ldy = in->ld});
     }
 }
 
@@ -90,8 +94,9 @@ static void gradient_row(const bp_job *job, const bp_parameter *p, ptrdiff_t row
     for (ptrdiff_t first = begin; first < end; first += PANEL) {
         ptrdiff_t width = smaller(PANEL, round_up(end - first, VL));
         real *kept = (real *)job->gradient + p->offset + first, *g = job->update ? job->scratch : kept;
-        panel_product(TILE_SUM, 1, (int)(width / VL), rows, a, 0, a_row, B + first, ldb, 1, 0, 0, g, 0,
-                      job->continues ? kept : ZEROS, 0, B, 0);
+        panel_product(1, (int)(width / VL),
+                      &(product){.K = rows, .A = a, .a_k = a_row, .B = B + first, .ldb = ldb, .C = g,
+                                .init = job->continues ? kept : ZEROS});
         for (ptrdiff_t j = end - first; j < width; j++) g[j] = 0; /* f(0) in the padding of B need not be 0 */
         if (job->update) step(job, p, first, g, width);
     }
@@ -114,17 +119,20 @@ static void dense_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_
         const ptrdiff_t first = p.first, from = begin > above ? begin - above : 0, to = smaller(end - above, in->n);
         int columns = (int)(p.width / VL);
         if (from == 0) gradient_row(job, it->bias, rows, &ONE, 0, delta, first, out->ld, smaller(p.width, out->n - first));
+        product sums = {.K = rows, .a_row = 1, .a_k = in->ld, .B = delta + first, .ldb = out->ld, .ldc = p.width,
+                        .init = ZEROS};
         if (!job->update) {
             real *g = p.begin + from * p.width;
-            panel_product(TILE_SUM, to - from, columns, rows, x + from, 1, in->ld, delta + first, out->ld, 1, 0, 0, g,
-                          p.width, job->continues ? g : ZEROS, job->continues ? p.width : 0, x, 0);
+            sums.A = x + from, sums.C = g;
+            if (job->continues) sums.init = g, sums.ld_init = p.width;
+            panel_product(to - from, columns, &sums);
             continue;
         }
         ptrdiff_t height = most_rows[columns] * (1 + (CHUNK - 1) / (most_rows[columns] * p.width));
         for (ptrdiff_t k = from; k < to; k += height) {
             ptrdiff_t n = smaller(height, to - k);
-            panel_product(TILE_SUM, n, columns, rows, x + k, 1, in->ld, delta + first, out->ld, 1, 0, 0, job->scratch,
-                          p.width, ZEROS, 0, x, 0);
+            sums.A = x + k, sums.C = job->scratch;
+            panel_product(n, columns, &sums);
             step(job, it->weight, p.begin + k * p.width - gradient, job->scratch, n * p.width);
         }
     }
@@ -167,8 +175,9 @@ static void dense_plain(const bp_job *job, const bp_instruction *it, ptrdiff_t r
     const real *x = work + in->value, *w = weight, *b = bias;
     const ptrdiff_t n_in = in->n, n_out = out->n, whole = n_out / VL * VL;
     for (ptrdiff_t first = 0; first < whole; first += PANEL)
-        panel_product(TILE_SUM, rows, (int)(smaller(PANEL, whole - first) / VL), n_in, x, in->ld, 1, w + first, n_out,
-                      1, 0, 0, z + first, out->ld, b + first, 0, z, 0);
+        panel_product(rows, (int)(smaller(PANEL, whole - first) / VL),
+                      &(product){.K = n_in, .A = x, .a_row = in->ld, .a_k = 1, .B = w + first, .ldb = n_out,
+                                .C = z + first, .ldc = out->ld, .init = b + first});
     if (n_out == 1) memcpy(vector, w, (size_t)n_in * sizeof(real)); /* where its padding is readable */
     for (ptrdiff_t r = 0; r < rows && whole < n_out; r++, x += in->ld)
         storeu(z + r * out->ld + whole, n_out == 1 ? first_of(splat(b[0] + lane_dot(x, vector, n_in)), 1)

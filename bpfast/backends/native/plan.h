@@ -59,9 +59,24 @@ typedef struct {
 } bp_clip;
 
 typedef struct bp_op bp_op;
+typedef struct bp_job bp_job;
+typedef struct bp_instruction bp_instruction;
 
+/* Rows begin .. end of a value, and its units first .. last: whole panels, or all of them (last may exceed n).
+ * Only ops that say shares_units are ever given fewer than all. */
 typedef struct {
+    ptrdiff_t begin, end, first, last;
+} bp_part;
+
+typedef void bp_pass(const bp_job *, const bp_instruction *, bp_part);
+
+/* What is done for an instruction: ahead in this order, and back. */
+enum { BP_PREPARE, BP_FORWARD, BP_AHEAD };
+enum { BP_ADJOINT, BP_COLLECT, BP_BACKWARD, BP_BACK };
+
+struct bp_instruction {
     const bp_op *op;
+    bp_pass *ahead[BP_AHEAD], *back[BP_BACK]; /* those of the op that are needed; else NULL */
     int inputs[2], n_inputs, output;
     int wants_dx;                   /* the input is not the data */
     int adds_dx[2];                 /* another instruction has written this input's delta before */
@@ -74,10 +89,10 @@ typedef struct {
     const bp_parameter *statistics[BP_MAX_STATISTICS];
     bp_window window;
     double settings[2];             /* of a norm: eps, momentum; of noise: rate, number */
-} bp_instruction;
+};
 
 /* One thread's view of a run: where everything is. */
-typedef struct {
+struct bp_job {
     const bp_value *values;
     void *work;                     /* the workspace's values and deltas */
     void *scratch;                  /* of this thread: a transposed panel, tiles of a gradient */
@@ -92,15 +107,7 @@ typedef struct {
     int trains;                     /* noise is drawn, and statistics are those of the batch */
     uint64_t seed, step;            /* of the noise */
     ptrdiff_t rows, first_row;      /* of the block, and where they begin in their batch */
-} bp_job;
-
-/* Rows begin .. end of a value, and its units first .. last: whole panels, or all of them (last may exceed n).
- * Only ops that say shares_units are ever given fewer than all. */
-typedef struct {
-    ptrdiff_t begin, end, first, last;
-} bp_part;
-
-typedef void bp_pass(const bp_job *, const bp_instruction *, bp_part);
+};
 
 /* forward: a part of the output.  adjoint: of the output's delta, made that of the pre-activation.  backward: of the
  * inputs' deltas.  gradient: of parameters, for the weight's panel rows begin .. end, over all rows.
@@ -116,6 +123,15 @@ struct bp_op {
     void (*learn)(const bp_job *, const bp_instruction *, ptrdiff_t rows);
     int shares_units, mixes_rows;
 };
+
+static inline void bp_find_passes(bp_instruction *it) {
+    const bp_op *op = it->op;
+    it->ahead[BP_PREPARE] = op->prepare;
+    it->ahead[BP_FORWARD] = op->forward;
+    it->back[BP_ADJOINT] = it->activation->adjoint && !it->masked ? op->adjoint : 0;
+    it->back[BP_COLLECT] = op->collect;
+    it->back[BP_BACKWARD] = it->wants_dx ? op->backward : 0;
+}
 
 /* The types of numbers from outside that kernels read.  These may stand anywhere, as in a field of a record. */
 #define BP_TYPES(TYPE) \

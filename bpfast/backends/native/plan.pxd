@@ -65,6 +65,8 @@ cdef extern from "plan.h" nogil:
         uint64_t seed, step
         Py_ssize_t rows, first_row
 
+    void bp_find_passes(bp_instruction *)
+
     ctypedef struct bp_part:
         Py_ssize_t begin, end, first, last
 

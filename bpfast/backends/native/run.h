@@ -58,12 +58,16 @@ static void bp_gather_inputs(const bp_run *run, ptrdiff_t begin, ptrdiff_t end) 
     const bp_table *X = &run->X;
     const ptrdiff_t pixel_stride = X->is_flat ? x->c * X->column_stride : X->pixel_stride;
     const ptrdiff_t line_stride = X->is_flat ? x->w * pixel_stride : X->line_stride;
-    const int whole = X->is_flat && x->pitch == x->c;
-    for (ptrdiff_t pixel = 0; pixel < (whole ? 1 : x->h * x->w); pixel++) {
+    const ptrdiff_t first = run->first + begin, last = run->first + end;
+    if (X->is_flat && x->pitch == x->c) {
+        run->kernels->gather(bp_row_of(run, x->value, x, begin), x->ld, x->n, X, run->order, first, last);
+        return;
+    }
+    for (ptrdiff_t pixel = 0; pixel < x->h * x->w; pixel++) {
         bp_table from = *X;
         from.data += pixel / x->w * line_stride + pixel % x->w * pixel_stride;
-        run->kernels->gather(bp_row_of(run, x->value + pixel * x->pitch, x, begin), x->ld, whole ? x->n : x->c, &from,
-                             run->order, run->first + begin, run->first + end);
+        run->kernels->gather(bp_row_of(run, x->value + pixel * x->pitch, x, begin), x->ld, x->c, &from, run->order, first,
+                             last);
     }
 }
 
@@ -101,8 +105,6 @@ static inline bp_part bp_rows(ptrdiff_t begin, ptrdiff_t end) { return (bp_part)
 
 /* -- stages: gather, of each instruction prepare and forward, the loss, and of each adjoint, collect and backward -- */
 
-enum { BP_AHEAD = 2, BP_BACK = 3 }; /* stages of an instruction */
-
 static int bp_loss_stage(const bp_run *run) { return BP_AHEAD * run->n_instructions + 1; }
 static int bp_n_stages(const bp_run *run) { return bp_loss_stage(run) + 1 + BP_BACK * run->n_instructions; }
 static int bp_forward_stage(int instruction) { return BP_AHEAD * (instruction + 1); }
@@ -111,14 +113,8 @@ static int bp_forward_stage(int instruction) { return BP_AHEAD * (instruction + 
 static bp_pass *bp_pass_of(const bp_run *run, int stage, const bp_instruction **it) {
     const int loss = bp_loss_stage(run), ahead = stage - 1, back = stage - loss - 1;
     if (stage == 0 || stage == loss) return 0;
-    if (stage < loss) {
-        *it = run->instructions + ahead / BP_AHEAD;
-        return ahead % BP_AHEAD == 0 ? (*it)->op->prepare : (*it)->op->forward;
-    }
-    *it = run->instructions + run->n_instructions - 1 - back / BP_BACK;
-    if (back % BP_BACK == 0) return (*it)->activation->adjoint && !(*it)->masked ? (*it)->op->adjoint : 0;
-    if (back % BP_BACK == 1) return (*it)->op->collect;
-    return (*it)->wants_dx ? (*it)->op->backward : 0;
+    *it = run->instructions + (stage < loss ? ahead / BP_AHEAD : run->n_instructions - 1 - back / BP_BACK);
+    return stage < loss ? (*it)->ahead[ahead % BP_AHEAD] : (*it)->back[back % BP_BACK];
 }
 
 /* Whether a stage must not join a phase that begins with another: it reads what other rows leave there, or collects
@@ -259,9 +255,10 @@ static void bp_share_parameters(bp_run *run) {
 }
 
 static void bp_go_back_alone(const bp_run *run) {
-    for (int i = run->n_instructions - 1, stage = bp_loss_stage(run) + 1; i >= 0; i--, stage += BP_BACK) {
+    for (int i = run->n_instructions - 1; i >= 0; i--) {
         const bp_instruction *it = run->instructions + i;
-        bp_do_stages(run, &run->job, stage, stage + BP_BACK, bp_rows(0, run->rows));
+        for (int pass = 0; pass < BP_BACK; pass++)
+            if (it->back[pass]) it->back[pass](&run->job, it, bp_rows(0, run->rows));
         if (it->weight) it->op->gradient(&run->job, it, run->rows, 0, bp_panel_rows(run, it));
     }
 }

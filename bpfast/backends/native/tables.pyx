@@ -376,6 +376,8 @@ cdef class Sequence:
             it.fused_relu = (instruction.op in PRODUCTS and instruction.activation.name == "relu"
                              and program.width(instruction.output) > 1)
         self._fuse_relu_adjoints(program)
+        for i in range(self.n):
+            bp_find_passes(&self.c[i])
         self.reads_in_place = all(i.op == "dense" and program.width(i.output) > 1 for i in program.instructions
                                   if 0 in i.inputs)
         self.is_plain = all(i.op == "dense" or not (i.parameters or i.statistics) for i in program.instructions)

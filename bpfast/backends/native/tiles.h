@@ -1,18 +1,24 @@
 /* Register tiles: C (rows x columns of vectors) = init + A B, summed over k in index order.
- * k goes through runs of K numbers, whose parts of A are a_run and of B b_run apart.  Dense has one run.
- *
- * A[i, k] at A + i * a_row + k * a_k   a number, broadcast      IN
- * B[k, :] at B + k * ldb               vectors, best aligned    IN
- * init[i] at init + i * ld_init        where the sum begins     IN   (a bias has ld_init = 0)
- * y[i, :] at y + i * ldy         where dE/dC is passed on      IN   (masked only)
- * C[i, :] at C + i * ldc                                        OUT
- *
+ * k goes through runs of K numbers, whose parts of A are a_run and of B b_run apart: convolutions have several.
  * What is stored: the sum, relu of the sum, or the sum where y > 0 and else 0 (relu's adjoint).
  * The accumulators must be named variables: gcc keeps an array of them in memory. */
 enum tile_mode { TILE_SUM, TILE_RELU, TILE_MASKED };
-typedef void tile_fn(enum tile_mode mode, ptrdiff_t K, const real *A, ptrdiff_t a_row, ptrdiff_t a_k, const real *B, ptrdiff_t ldb,
-                     ptrdiff_t runs, ptrdiff_t a_run, ptrdiff_t b_run, real *C, ptrdiff_t ldc, const real *init,
-                     ptrdiff_t ld_init, const real *y, ptrdiff_t ldy);
+
+typedef struct {
+    enum tile_mode mode;
+    const real *A;    /* A[i, k] at A + i * a_row + k * a_k   a number, broadcast     IN */
+    ptrdiff_t a_row, a_k;
+    const real *B;    /* B[k, :] at B + k * ldb               vectors, best aligned   IN */
+    ptrdiff_t ldb;
+    real *C;          /* C[i, :] at C + i * ldc                                       OUT */
+    ptrdiff_t ldc;
+    const real *init; /* init[i] at init + i * ld_init        a bias has ld_init = 0  IN */
+    ptrdiff_t ld_init;
+    const real *y;    /* y[i, :] at y + i * ldy               where C is masked       IN */
+    ptrdiff_t ldy;
+    ptrdiff_t K, more_runs, a_run, b_run; /* more than one */
+} product;
+typedef void tile_fn(const product *);
 
 #define COLUMNS_1(M, i) M(i, 0)
 #define COLUMNS_2(M, i) COLUMNS_1(M, i) M(i, 1)
@@ -63,14 +69,15 @@ typedef void tile_fn(enum tile_mode mode, ptrdiff_t K, const real *A, ptrdiff_t 
 #define END_ROW(i, COLUMNS) COLUMNS(END, i)
 
 #define TILE(ROWS, COLUMNS)                                                                                     \
-    static void tile_##ROWS##x##COLUMNS(enum tile_mode mode, ptrdiff_t K, const real *A, ptrdiff_t a_row,       \
-                                        ptrdiff_t a_k, const real *B, ptrdiff_t ldb, ptrdiff_t runs,            \
-                                        ptrdiff_t a_run, ptrdiff_t b_run, real *C, ptrdiff_t ldc,               \
-                                        const real *init, ptrdiff_t ld_init, const real *y, ptrdiff_t ldy) {    \
-        ROWS_##ROWS(BEGIN_ROW, COLUMNS_##COLUMNS)                                                               \
-        ptrdiff_t a_bytes = a_k * (ptrdiff_t)sizeof(real);                                                      \
+    static void tile_##ROWS##x##COLUMNS(const product *p) {                                                     \
+        const ptrdiff_t K = p->K, a_row = p->a_row, ldb = p->ldb, ldc = p->ldc, ld_init = p->ld_init;           \
+        const real *A = p->A, *B = p->B, *init = p->init, *y = p->y;                                            \
+        const ptrdiff_t ldy = p->ldy;                                                                           \
+        real *C = p->C;                                                                                         \
+        ptrdiff_t a_bytes = p->a_k * (ptrdiff_t)sizeof(real);                                                   \
         UNRELATED(a_bytes);                                                                                     \
-        for (; runs > 0; runs--, A += a_run, B += b_run) {                                                      \
+        ROWS_##ROWS(BEGIN_ROW, COLUMNS_##COLUMNS)                                                               \
+        for (ptrdiff_t run = p->more_runs; run >= 0; run--, A += p->a_run, B += p->b_run) {                     \
             const real *A0 = A, *A6 = A + 6 * a_row, *B0 = B;                                                   \
             UNRELATED(A6);                                                                                      \
             for (ptrdiff_t k = 0; k < K; k++, B0 += ldb) {                                                      \
@@ -80,8 +87,8 @@ typedef void tile_fn(enum tile_mode mode, ptrdiff_t K, const real *A, ptrdiff_t 
                 MOVE(A6, a_bytes);                                                                              \
             }                                                                                                   \
         }                                                                                                       \
-        if (mode == TILE_RELU) { ROWS_##ROWS(RELU_ROW, COLUMNS_##COLUMNS) }                                     \
-        if (mode == TILE_MASKED) { ROWS_##ROWS(MASK_ROW, COLUMNS_##COLUMNS) }                                   \
+        if (p->mode == TILE_RELU) { ROWS_##ROWS(RELU_ROW, COLUMNS_##COLUMNS) }                                  \
+        if (p->mode == TILE_MASKED) { ROWS_##ROWS(MASK_ROW, COLUMNS_##COLUMNS) }                                \
         ROWS_##ROWS(END_ROW, COLUMNS_##COLUMNS)                                                                 \
     }
 
@@ -112,17 +119,14 @@ static tile_fn *const tiles[PANEL_VECTORS + 1][13] = {TILES};
 
 enum { PANEL = PANEL_VECTORS * VL };
 
-/* The same for any number of rows: split evenly, so that no tile is much smaller than the others. */
-static __attribute__((noinline)) void panel_product(enum tile_mode mode, ptrdiff_t rows, int columns, ptrdiff_t K,
-                                                    const real *A, ptrdiff_t a_row, ptrdiff_t a_k, const real *B,
-                                                    ptrdiff_t ldb, ptrdiff_t runs, ptrdiff_t a_run, ptrdiff_t b_run,
-                                                    real *C, ptrdiff_t ldc, const real *init, ptrdiff_t ld_init,
-                                                    const real *y, ptrdiff_t ldy) {
+/* The same for any number of rows: split evenly, so that no tile is much smaller than the others.
+ * Ends with p at the rows that follow. */
+static __attribute__((noinline)) void panel_product(ptrdiff_t rows, int columns, product *p) {
     ptrdiff_t n_tiles = (rows + most_rows[columns] - 1) / most_rows[columns];
-    for (ptrdiff_t done = 0; n_tiles > 0; n_tiles--) {
-        ptrdiff_t height = (rows - done + n_tiles - 1) / n_tiles;
-        tiles[columns][height](mode, K, A + done * a_row, a_row, a_k, B, ldb, runs, a_run, b_run, C + done * ldc, ldc,
-                               init + done * ld_init, ld_init, y + done * ldy, ldy);
-        done += height;
+    for (; n_tiles > 0; n_tiles--) {
+        const ptrdiff_t height = (rows + n_tiles - 1) / n_tiles;
+        tiles[columns][height](p);
+        rows -= height;
+        p->A += height * p->a_row, p->C += height * p->ldc, p->init += height * p->ld_init, p->y += height * p->ldy;
     }
 }
