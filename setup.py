@@ -17,7 +17,7 @@ from setuptools.modified import newer_group
 
 NATIVE = "bpfast/backends/native"
 KERNELS = f"{NATIVE}/kernels.c"
-HEADERS = sorted(glob("bpfast/ops/*.h") + glob(f"{NATIVE}/*.h") + glob(f"{NATIVE}/*.pxd"))
+HEADERS = sorted(glob("bpfast/ops/*.h") + glob(f"{NATIVE}/*.h") + glob(f"{NATIVE}/*.px[di]"))
 REALS = {"float": ["-DREAL_IS_FLOAT=1"], "double": ["-DREAL_IS_FLOAT=0"]}
 if sysconfig.get_platform().endswith(("x86_64", "amd64")):
     LEVELS = {

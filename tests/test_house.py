@@ -28,7 +28,7 @@ FLOORS = (  # nothing imports from above itself; what is not listed may not exis
     {"", "__main__"},
 )
 SOURCES = [path for folder in ("bpfast", "tests", "bench", "tools") for path in (ROOT / folder).rglob("*")
-           if path.suffix in {".py", ".pyx", ".pxd", ".c", ".h"} and path.name != "engine.c"]
+           if path.suffix in {".py", ".pyx", ".pxd", ".pxi", ".c", ".h"} and path.name != "engine.c"]
 
 
 def modules():

@@ -57,7 +57,7 @@ def installed(wheel, tmp_path_factory):
 
 
 def test_the_sdist_holds_every_source(sdist):
-    suffixes = {".py", ".pyx", ".pxd", ".h", ".c", ".npz", ".typed", ".toml", ".md", ".json", ".in"}
+    suffixes = {".py", ".pyx", ".pxd", ".pxi", ".h", ".c", ".npz", ".typed", ".toml", ".md", ".json", ".in"}
     sources = {str(path.relative_to(ROOT)) for folder in ("bpfast", "bench", "tests", "tools")
                for path in (ROOT / folder).rglob("*") if path.suffix in suffixes}
     sources = {name for name in sources if not re.search(r"(^|/)(\.|build/|results/|html/|env/)|engine\.c$", name)}
@@ -81,7 +81,7 @@ def test_the_wheel_is_small(wheel):
 
 
 def test_the_wheel_holds_no_source_of_the_build(wheel_names):
-    assert not [name for name in wheel_names if name.endswith((".c", ".h", ".pyx", ".o"))]
+    assert not [name for name in wheel_names if name.endswith((".c", ".h", ".pyx", ".pxi", ".o"))]
     assert all(name.split("/")[0] in ("bpfast", f"bpfast-{bp.__version__}.dist-info") for name in wheel_names)
 
 
