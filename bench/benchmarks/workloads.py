@@ -74,3 +74,40 @@ WORKLOADS = {
     "medium": Workload((784, 256, 128, 10), 128, 1.5),
     "large": Workload((784, 1024, 1024, 10), 256, 1.2),
 }
+
+
+class Deep(NamedTuple):
+    """A net of any layers, for which a trainer and data are made as for a Workload; its last layer says the loss."""
+
+    layers: tuple
+    input_shape: tuple
+    batch: int
+    rows: int
+
+    @property
+    def steps(self):
+        """Steps per epoch."""
+        return self.rows // self.batch
+
+    def network(self, dtype):
+        import bpfast as bp
+
+        return bp.Network(self.layers, input_shape=self.input_shape, dtype=dtype, seed=SEED)
+
+    @property
+    def loss(self):
+        return "cross_entropy" if self.network("float32").program.last_activation.rowwise else "squared_error"
+
+    def data(self, dtype):
+        """-> X (rows, *input_shape) of normal deviates, y: normal deviates (rows, n_out) or labels (rows,)."""
+        rng, n_out = np.random.default_rng(SEED), self.network(dtype).program.n_out
+        X = rng.standard_normal((self.rows, *self.input_shape), dtype)
+        if self.loss == "squared_error":
+            return X, rng.standard_normal((self.rows, n_out), dtype)
+        return X, rng.integers(0, n_out, self.rows)
+
+    def trainer(self, backend, dtype, **options):
+        import bpfast as bp
+
+        settings = {"optimizer": bp.Adam(1e-3), "batch_size": self.batch, "seed": SEED, "backend": backend} | options
+        return bp.Trainer(self.network(dtype), loss=self.loss, **settings)

@@ -7,7 +7,6 @@ import functools
 import gc
 import pickle
 import pkgutil
-from pathlib import Path
 from time import perf_counter, sleep
 
 import numpy as np
@@ -92,10 +91,4 @@ def first_fit(name, task, threads):
     """-> version of the library, seconds from the process's beginning to the end of an epoch, peak memory in bytes."""
     make(name, task, threads)
     train(1)
-    return _peer.version, perf_counter() - process.begun, peak_memory()
-
-
-def peak_memory():
-    """VmHWM; ru_maxrss would count the parent, too."""
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
-    return 1024 * int(line.split()[1])
+    return _peer.version, perf_counter() - process.begun, process.peak_memory()
