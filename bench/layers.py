@@ -23,7 +23,6 @@ import bpfast as bp
 
 N_CORES = len(conditions.CORES) or 1
 SECONDS = 0.2  # of a turn, or an epoch if that is longer
-PAUSE = 0.05  # seconds before a turn, in which the threads of the one before stop spinning
 MEMORY_STEPS = 10
 
 CONVOLUTION_NOTES = f"""
@@ -32,8 +31,8 @@ of SGD, with the gather of the images, a factor for each channel before the conv
 a squared error behind it; "the rest" is such a step without the convolution. PyTorch: conv2d and its gradients alone,
 in its memory formats NHWC (channels_last) and NCHW; the ratio is the faster one over bpfast."""
 DENSE_NOTES = f"""
-Microseconds per step of Adam on {WORKLOADS["medium"].batch} rows, the time over that of the plain net after it. PyTorch
-has its fused Adam."""
+Microseconds per step of Adam on {WORKLOADS["medium"].batch} rows, then over those of the plain net. PyTorch has its
+fused Adam."""
 RESIDUAL_NOTES = f"""
 Milliseconds per step of Adam on {layers.BATCH} images of 28 x 28; PyTorch has its fused Adam. Memory: the MB by which a
 fresh process grows at most, its library loaded, as it makes data and network and trains for {MEMORY_STEPS} steps."""
@@ -43,7 +42,8 @@ try:
 except ModuleNotFoundError as error:
     torch, MISSING = None, f"{error.name}: not installed"
 FORMATS = [*torch.FORMATS] if torch else []
-PYTORCH = [f"PyTorch {name}" for name in FORMATS]
+PYTORCH, RATIO = [f"PyTorch {name}" for name in FORMATS], ["ratio"] if torch else []
+SIDES = ["bpfast", *FORMATS]
 
 
 class Own(common.Fit):
@@ -54,19 +54,19 @@ class Own(common.Fit):
 
     def reset(self):
         super().reset()
-        sleep(PAUSE)
+        sleep(process.PAUSE)
 
 
 def main():
     options = parser().parse_args()
     print(*common.describe(), f"PyTorch: {MISSING or torch.version}", sep="\n")
-    for tabulate in convolutions, between, residual_network:
-        tabulate(options.threads or range(1, 1 + min(2, N_CORES)), options.rounds)
+    for name in options.table or TABLES:
+        TABLES[name](sorted({*(options.threads or range(1, 1 + min(2, N_CORES)))}), options.rounds)
     print(f"\nEvery time is the least (the median) of {options.rounds} turns.")
 
 
 def convolutions(threads, rounds):
-    head("convolution", "threads", "bpfast", "GFLOP/s", "the rest", *PYTORCH, "ratio")
+    head("convolution", "threads", "bpfast", "GFLOP/s", "the rest", *PYTORCH, *RATIO)
     for name, (size, channels, filters) in layers.CONVOLUTIONS.items():
         flops = 3 * 2 * layers.BATCH * size**2 * 9 * channels * filters
         whole = layers.convolution(size, channels, filters)
@@ -75,7 +75,7 @@ def convolutions(threads, rounds):
             own, without, *others = race(
                 k, rounds, *(Own(workload, k, optimizer=bp.SGD(1e-3)) for workload in (whole, rest)),
                 *(torch.Convolution(name, layers.BATCH, size, channels, filters) for name in FORMATS))
-            row(name, k, ms(own), f"{1e-9 * flops / own.min():.0f}", ms(without), *map(ms, others), ratio(own, others))
+            row(name, k, ms(own), f"{1e-9 * flops / own.min():.0f}", ms(without), *map(ms, others), *ratio(own, others))
     print(CONVOLUTION_NOTES)
 
 
@@ -97,18 +97,21 @@ def between(threads, rounds):
 
 
 def residual_network(threads, rounds):
-    head("network", "threads", "bpfast", *PYTORCH, "ratio", *(f"{side} MB" for side in ("bpfast", *PYTORCH)))
+    head("network", "threads", "bpfast", *PYTORCH, *RATIO, *(f"{side} MB" for side in SIDES))
     for k in threads:
-        own, *others = race(k, rounds, *(residual_network_of(side, k) for side in (None, *FORMATS)))
-        row(f"resnet{layers.RESIDUAL}", k, ms(own), *map(ms, others), ratio(own, others),
-            *(f"{fresh_growth(side, k):.0f}" for side in (None, *FORMATS)))
+        own, *others = race(k, rounds, *(residual_network_of(side, k) for side in SIDES))
+        row(f"resnet{layers.RESIDUAL}", k, ms(own), *map(ms, others), *ratio(own, others),
+            *(f"{fresh_growth(side, k):.0f}" for side in SIDES))
     print(RESIDUAL_NOTES)
 
 
+TABLES = {"convolutions": convolutions, "layers": between, "network": residual_network}
+
+
 def residual_network_of(side, threads):
-    """In bpfast, or in PyTorch with a memory format."""
+    """In "bpfast", or in PyTorch with a memory format."""
     workload = layers.residual_network()
-    if side is None:
+    if side == "bpfast":
         return Own(workload, threads)
     return torch.residual_network(side, *layers.RESIDUAL, *workload.data("float32"), workload.batch)
 
@@ -141,8 +144,8 @@ def growth(side, threads):
 
 
 def ratio(own, others):
-    """Of the fastest other one to ours."""
-    return f"{min(seconds.min() for seconds in others) / own.min():.2f}" if others else ""
+    """-> a cell, the fastest other one over ours, or none."""
+    return [f"{min(seconds.min() for seconds in others) / own.min():.2f}"] if others else []
 
 
 def ms(seconds):
@@ -166,8 +169,9 @@ def row(*cells):
 
 def parser():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--threads", type=int, choices=range(1, 1 + N_CORES), action="append",
-                         help="one number; give it again for more; default: 1 and 2")
+    several = {"action": "append", "help": "one; give it again for more"}
+    options.add_argument("--table", choices=TABLES, **several)
+    options.add_argument("--threads", type=int, choices=range(1, 1 + N_CORES), **several)
     options.add_argument("--rounds", type=int, default=9, help="turns of each; default: %(default)s")
     return options
 

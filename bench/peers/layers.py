@@ -11,10 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from .process import PAUSE
+
 version = torch.__version__
 FORMATS = {"NHWC": torch.channels_last, "NCHW": torch.contiguous_format}
 BETWEEN = {"Dropout": lambda n: nn.Dropout(0.5), "BatchNorm": nn.BatchNorm1d, "LayerNorm": nn.LayerNorm}
-PAUSE = 0.05  # seconds, in which the threads of the one before stop spinning
 
 
 def use(threads):

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from time import perf_counter
 
+PAUSE = 0.05  # seconds, in which the threads of the peer before stop spinning
+
 begun = None
 
 

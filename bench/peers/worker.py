@@ -15,7 +15,6 @@ from ..benchmarks.workloads import ROWS
 from . import PEERS, process
 
 TOLERANCE = 0.02  # of the first loss: orders differ; half of the rows or of the rate is seen, save in the deep net
-PAUSE = 0.05  # seconds, in which the threads of the peer before stop spinning
 
 _peer = None
 
@@ -82,7 +81,7 @@ def loss_of(workload, layers, X, y):
 def turn(epochs):
     """-> seconds per epoch."""
     gc.collect()
-    sleep(PAUSE)
+    sleep(process.PAUSE)
     return train(epochs) / epochs
 
 
