@@ -21,13 +21,9 @@ ACCURACY = 0.975
 
 
 def main():
-    options = parser().parse_args()
-    if not options.file.exists():
-        sys.exit(f"no file {options.file}; give the path of mnist.npz")
+    options = parser(__doc__).parse_args()
+    X, y, X_test, y_test = load(options.file, 784)
     print(*common.describe(), sep="\n")
-    with np.load(options.file) as data:
-        X, X_test = (data[name].reshape(-1, 784) / np.float32(255) for name in ("X_train", "X_test"))
-        y, y_test = data["y_train"], data["y_test"]
     seed, backend = options.seed, options.backend
     net = bp.Network([bp.Dense(256, "relu"), bp.Dense(128, "relu"), bp.Dense(10, "softmax")], seed=seed)
     adam = bp.Adam(1e-3)
@@ -40,8 +36,17 @@ def main():
     return accuracy < ACCURACY
 
 
-def parser():
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def load(file, *shape):
+    """-> X, y, X_test, y_test: rows of this shape, numbers from 0 to 1 in float32, and digits."""
+    if not file.exists():
+        sys.exit(f"no file {file}; give the path of mnist.npz")
+    with np.load(file) as data:
+        X, X_test = (data[name].reshape(-1, *shape) / np.float32(255) for name in ("X_train", "X_test"))
+        return X, data["y_train"], X_test, data["y_test"]
+
+
+def parser(description):
+    options = argparse.ArgumentParser(description=description.splitlines()[0])
     options.add_argument("file", nargs="?", type=Path, default=MNIST, help="default: %(default)s")
     options.add_argument("--backend", choices=["native", "numba", "numpy"], default="native")
     options.add_argument("--seed", type=int, default=0)

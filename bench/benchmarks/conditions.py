@@ -19,12 +19,12 @@ for name in HELD_BACK:
 os.environ.update(dict.fromkeys(THREADS, str(N_THREADS)))
 
 
-def begin():
+def begin(n_threads=N_THREADS):
     """Pin this process to a core for each thread; to choose which: ``taskset -c N``."""
     if TOO_LATE:
         raise ImportError(f"unset {' and '.join(HELD_BACK)}: NumPy is already loaded, and held back by them")
     if CORES:
-        os.sched_setaffinity(0, CORES[-N_THREADS:])
+        os.sched_setaffinity(0, CORES[-n_threads:])
 
 
 def use_all_cores():

@@ -1,4 +1,4 @@
-"""The five workloads: nets and the data they learn.
+"""The five workloads, nets and the data they learn; and nets of other layers.
 
 bpfast is imported where it is used: who measures the start of another library must not load it first.
 """
@@ -36,11 +36,7 @@ class Workload(NamedTuple):
 
     def data(self, dtype, rows=ROWS):
         """-> X (rows, n_in) of normal deviates, y: normal deviates (rows, 1) or labels (rows,)."""
-        rng = np.random.default_rng(SEED)
-        X = rng.standard_normal((rows, self.widths[0]), dtype)
-        if self.loss == "squared_error":
-            return X, rng.standard_normal((rows, 1), dtype)
-        return X, rng.integers(0, self.widths[-1], rows)
+        return draw((rows, self.widths[0]), self.widths[-1], self.loss, dtype)
 
     def views(self, vector):
         """-> weights, biases: lists of views into a vector ordered as ``Network.to_vector`` orders it."""
@@ -61,10 +57,49 @@ class Workload(NamedTuple):
         return bp.Network(layers, input_shape=n_in, dtype=dtype, seed=SEED)
 
     def trainer(self, backend, dtype, activation="relu", **options):
+        return new_trainer(self, self.network(dtype, activation), backend, options)
+
+
+class Deep(NamedTuple):
+    """A net of any layers, images perhaps its inputs; a softmax with cross-entropy, or else squared error."""
+
+    layers: tuple
+    input_shape: tuple
+    batch: int
+    rows: int
+
+    @property
+    def loss(self):
+        return "cross_entropy" if self.network("float32").program.last_activation.rowwise else "squared_error"
+
+    def data(self, dtype):
+        """-> X (rows, *input_shape), y, as of a Workload."""
+        return draw((self.rows, *self.input_shape), self.network(dtype).program.n_out, self.loss, dtype)
+
+    def network(self, dtype):
         import bpfast as bp
 
-        settings = {"optimizer": bp.Adam(1e-3), "batch_size": self.batch, "seed": SEED, "backend": backend} | options
-        return bp.Trainer(self.network(dtype, activation), loss=self.loss, **settings)
+        return bp.Network(self.layers, input_shape=self.input_shape, dtype=dtype, seed=SEED)
+
+    def trainer(self, backend, dtype, **options):
+        return new_trainer(self, self.network(dtype), backend, options)
+
+
+def draw(shape, n_out, loss, dtype):
+    """-> X of this shape, y that suits the loss."""
+    rng = np.random.default_rng(SEED)
+    X = rng.standard_normal(shape, dtype)
+    if loss == "squared_error":
+        return X, rng.standard_normal((len(X), n_out), dtype)
+    return X, rng.integers(0, n_out, len(X))
+
+
+def new_trainer(workload, network, backend, options):
+    """-> Trainer; without other options Adam at a rate of 1e-3."""
+    import bpfast as bp
+
+    settings = {"optimizer": bp.Adam(1e-3), "batch_size": workload.batch, "seed": SEED, "backend": backend} | options
+    return bp.Trainer(network, loss=workload.loss, **settings)
 
 
 WORKLOADS = {

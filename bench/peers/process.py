@@ -1,7 +1,10 @@
-"""How the process of a peer begins: NumPy, torch and JAX read their threads when they are loaded."""
+"""The process of a peer: how it begins, since NumPy, torch and JAX read their threads when loaded, and its memory."""
 
 import os
+from pathlib import Path
 from time import perf_counter
+
+PAUSE = 0.05  # seconds, in which the threads of the peer before stop spinning
 
 begun = None
 
@@ -14,3 +17,9 @@ def begin(threads, scratch):
     from ..benchmarks import conditions
 
     conditions.begin()
+
+
+def peak_memory():
+    """VmHWM; ru_maxrss would count the parent, too."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return 1024 * int(line.split()[1])

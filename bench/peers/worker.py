@@ -7,7 +7,6 @@ import functools
 import gc
 import pickle
 import pkgutil
-from pathlib import Path
 from time import perf_counter, sleep
 
 import numpy as np
@@ -16,7 +15,6 @@ from ..benchmarks.workloads import ROWS
 from . import PEERS, process
 
 TOLERANCE = 0.02  # of the first loss: orders differ; half of the rows or of the rate is seen, save in the deep net
-PAUSE = 0.05  # seconds, in which the threads of the peer before stop spinning
 
 _peer = None
 
@@ -83,7 +81,7 @@ def loss_of(workload, layers, X, y):
 def turn(epochs):
     """-> seconds per epoch."""
     gc.collect()
-    sleep(PAUSE)
+    sleep(process.PAUSE)
     return train(epochs) / epochs
 
 
@@ -92,10 +90,4 @@ def first_fit(name, task, threads):
     """-> version of the library, seconds from the process's beginning to the end of an epoch, peak memory in bytes."""
     make(name, task, threads)
     train(1)
-    return _peer.version, perf_counter() - process.begun, peak_memory()
-
-
-def peak_memory():
-    """VmHWM; ru_maxrss would count the parent, too."""
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
-    return 1024 * int(line.split()[1])
+    return _peer.version, perf_counter() - process.begun, process.peak_memory()
