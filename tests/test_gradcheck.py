@@ -7,7 +7,8 @@ import pytest
 from checks import digest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from networks import CASES, starting_point
+from networks import CASES, LARGE, starting_point
+from networks import network as network_of
 from samples import targets_for
 from strategies import activations, last_for, layers
 
@@ -39,20 +40,17 @@ def numbers(rng):
 # -- right gradients ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_a_right_gradient_passes(engine, dtype, name):
+@pytest.mark.parametrize("case", [*CASES.values(), *LARGE.values()], ids=[*CASES, *LARGE])
+def test_a_right_gradient_passes(engine, dtype, case):
     """In every engine, for every kind of network; nothing is changed."""
-    case = CASES[name]
-    X, y, weight, parameters = starting_point(case)
-    net = bp.Network(case.layers, input_shape=case.n_in, dtype=dtype)
-    for key, array in parameters.items():
-        net.parameters[key] = array
+    X, y, weight, start = starting_point(case)
+    net = network_of(case, start, dtype)
     before = digest(net)
     report = bp.check_gradients(net, case.loss, X, y, sample_weight=weight, backend=engine, **FEW)
     report.raise_if_failed()
     assert report.ok and report.worst.severity <= 1
     assert {check.name: check.shape for check in report.checks} == {
-        **{key: array.shape for key, array in parameters.items()}, "X": X.shape, "loss": ()}
+        **{key: array.shape for key, array in net.parameters.items()}, "X": X.shape, "loss": ()}
     assert all(check.skipped < 0.5 and check.method for check in report.checks if check.name != "loss")
     assert digest(net) == before
 
