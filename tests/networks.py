@@ -72,9 +72,9 @@ CASES = {
         [bp.Conv1D(3, 3, "tanh"), bp.Conv1D(3, 2, "gelu", stride=2, padding="valid", bias=False),
          bp.Conv1D(1, 4, stride=2)], "squared_error", (9, 2)),
     "pool": Case(
-        [bp.Standardize(), bp.AvgPool2D((3, 2), stride=1, padding="same"), bp.Conv2D(2, 2),
-         bp.MaxPool2D(3, stride=2, padding="same"), bp.AvgPool2D(2, stride=1, padding="same"), bp.MaxPool2D((1, 2)),
-         bp.Flatten(), D(2)], "squared_error", (8, 7, 2)),
+        [bp.Standardize(), bp.AvgPool2D((3, 2), stride=1, padding="same"), bp.Conv2D(2, 2, "tanh"),
+         bp.MaxPool2D(3, stride=2, padding="same"), bp.AvgPool2D(2, padding="valid"), bp.Flatten(), D(2)],
+        "squared_error", (8, 7, 2)),
     "batch_norm": Case(
         [D(4, "tanh"), bp.BatchNorm(), bp.Activation("gelu"), bp.BatchNorm(0.3, 1e-3, affine=False), D(2)],
         "squared_error"),
