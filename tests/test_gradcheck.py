@@ -167,7 +167,8 @@ FAULTY_LAYERS = {  # layers that take (3, 4, 2), the name of an adjoint, what it
         IMAGES, "max_pool_backward", lambda dy, winner, *window: max_pool_backward(dy, 0 * winner + 3, *window),
         {"0.weight", "X"}),
     "a mean for a sum of windows": (
-        IMAGES, "avg_pool_backward", lambda dy, *window: 4 * avg_pool_backward(dy, *window), {"0.weight", "0.bias", "X"}),
+        IMAGES, "avg_pool_backward", lambda dy, *window: 4 * avg_pool_backward(dy, *window),
+        {"0.weight", "0.bias", "X"}),
     "a norm of constants": ([bp.Conv2D(2, 2), bp.BatchNorm(), bp.Flatten(), D(3)], "batch_norm_backward", unmoved,
                             {"0.weight", "0.bias", "X"}),
     "a norm of constant layers": ([bp.Conv2D(3, 2), bp.LayerNorm(), bp.Flatten(), D(3)], "layer_norm_backward", unmoved,

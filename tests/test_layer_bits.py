@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from engines import SAME_BITS
+from samples import python
 from test_layers import NETS, check_bits, every_net, everything, new_trainer, rows_for
 from test_threads import digests, every_step_is_shared  # noqa: F401  (a team however small a step is)
 
@@ -35,6 +36,26 @@ def test_any_number_of_threads(monkeypatch, rng, shape, layers, dtype):
 
     found = digests(monkeypatch, fit)
     assert all(each == found[SAME_BITS[0], 1] for each in found.values())
+
+
+PROGRAM = """
+import hashlib, numpy as np
+from test_layers import NETS, new_trainer, rows_for
+
+for dtype in ("float32", "float64"):
+    for name, (shape, layers) in NETS.items():
+        trainer = new_trainer(shape, layers, "native", dtype, n_threads=1)
+        X, y, weight = rows_for(trainer, np.random.default_rng(0))
+        trainer.fit(X, y, epochs=2, sample_weight=weight)
+        arrays = [*trainer.network.arrays.values(), trainer.predict(X)]
+        print(dtype, name, hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest())
+"""
+
+
+@pytest.mark.skipif(len(SAME_BITS) < 2, reason="v3 and v4 do not both run here")
+def test_levels_agree_in_processes_of_their_own():
+    first, second = (python("-c", PROGRAM, BPFAST_CPU=level).stdout.splitlines() for level in SAME_BITS)
+    assert len(first) == 2 * len(NETS) and first == second
 
 
 @native_only
