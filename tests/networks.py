@@ -15,7 +15,7 @@ class Case(NamedTuple):
 
     layers: list
     loss: str | Loss
-    n_in: int = 5
+    input_shape: int | tuple = 5
     weighted: bool = False
 
 
@@ -63,23 +63,72 @@ CASES = {
     "hinge-tanh": Case([D(6, "tanh"), D(17, "tanh")], "hinge"),
     "smoothing-10": Case([D(6, "tanh"), D(10, "softmax")], LOSSES["cross_entropy"](smoothing=0.1), weighted=True),
     "smoothing-logits": Case([D(6, "tanh"), D(3)], LOSSES["softmax_cross_entropy"](smoothing=0.3)),
+    "conv-same": Case(
+        [bp.Conv2D(3, 3, "tanh"), bp.Conv2D(1, (2, 4), "sigmoid")], "binary_cross_entropy", (3, 5, 2), weighted=True),
+    "conv-valid": Case(
+        [bp.Conv2D(2, (3, 2), "tanh", padding="valid", stride=(2, 1)), bp.Conv2D(3, 2, stride=(1, 3), bias=False),
+         bp.Flatten(), bp.Activation("gelu"), D(2, "softmax")], "cross_entropy", (8, 7, 1)),
+    "conv-1d": Case(
+        [bp.Conv1D(3, 3, "tanh"), bp.Conv1D(3, 2, "gelu", stride=2, padding="valid", bias=False),
+         bp.Conv1D(1, 4, stride=2)], "squared_error", (9, 2)),
+    "pool": Case(
+        [bp.Standardize(), bp.AvgPool2D((3, 2), stride=1, padding="same"), bp.Conv2D(2, 2, "tanh"),
+         bp.MaxPool2D(3, stride=2, padding="same"), bp.AvgPool2D(2, padding="valid"), bp.Flatten(), D(2)],
+        "squared_error", (8, 7, 2)),
+    "batch_norm": Case(
+        [D(4, "tanh"), bp.BatchNorm(), bp.Activation("gelu"), bp.BatchNorm(0.3, 1e-3, affine=False), D(2)],
+        "squared_error"),
+    "batch_norm-images": Case(
+        [bp.Conv2D(2, 2, bias=False), bp.BatchNorm(), bp.Activation("tanh"), bp.Conv2D(3, 1, bias=False),
+         bp.BatchNorm(1.0, affine=False), bp.Activation("gelu"), bp.MaxPool2D(2), bp.Flatten(), D(2, "softmax")],
+        "cross_entropy", (4, 3, 2), weighted=True),
+    "layer_norm": Case(
+        [bp.LayerNorm(affine=False), D(6, "tanh"), bp.LayerNorm(1e-3), R(bp.Scale(0.1)), D(2)], "squared_error",
+        weighted=True),
+    "layer_norm-images": Case(
+        [bp.LayerNorm(1e-2), bp.Conv2D(3, 2, "tanh"), bp.LayerNorm(affine=False), bp.GlobalAvgPool2D(), D(2)],
+        "squared_error", (4, 3, 3)),
+    "projection": Case(
+        [R(bp.Conv2D(2, 3, "tanh", stride=2), shortcut=bp.AvgPool2D(2, padding="same")),
+         R(bp.Flatten(), D(3, "tanh"), shortcut=[bp.GlobalAvgPool2D(), D(3)])], "squared_error", (3, 4, 2)),
+}
+LARGE = {  # whose witnesses would be large files
+    "residual_block": Case(
+        [bp.ResidualBlock(3), bp.ResidualBlock(2, stride=2), bp.GlobalAvgPool2D(), D(2)], "squared_error", (6, 5, 3)),
+    "resnet": Case(bp.resnet(1, (3, 4), 3).layers, "cross_entropy", (8, 7, 3), weighted=True),
+    "projection-norm": Case(
+        [R(D(6, "gelu"), D(4), shortcut=D(4)), R(D(3, "tanh"), shortcut=[D(3, "tanh"), bp.BatchNorm()])],
+        "squared_error"),
 }
 
 
+def network(case, arrays, dtype):
+    """The network of a case with these parameters and statistics (name -> array)."""
+    net = bp.Network(case.layers, input_shape=case.input_shape, dtype=dtype)
+    for name, array in arrays.items():
+        (net.parameters if name in net.parameters else net.statistics)[name] = array
+    return net
+
+
 def starting_point(case, seed=0):
-    """-> X, y, weight or None, parameters: float32 numbers, so that both dtypes start from the same."""
+    """-> X, y, weight or None, parameters and statistics: float32 numbers, so that both dtypes start from the same."""
     rng = np.random.default_rng(seed)
-    net = bp.Network(case.layers, input_shape=case.n_in)
+    net = bp.Network(case.layers, input_shape=case.input_shape)
     n_out = net.program.n_out
-    parameters = {
-        name: (rng.normal(size=array.shape) / np.sqrt(len(array))).astype("f4")
+    arrays = {
+        name: (rng.normal(size=array.shape) / np.sqrt(np.prod(array.shape[:-1] or array.shape))).astype("f4")
         for name, array in net.parameters.items()
     }
-    X = rng.normal(size=(N_ROWS, case.n_in)).astype("f4")
+    arrays |= {name: rng.uniform(0.5, 2, array.shape).astype("f4") for name, array in net.statistics.items()}
+    X = rng.normal(size=(N_ROWS, *net.input_shape)).astype("f4")
+    if X.ndim > 2:
+        X = np.round(16 * X) / 16  # which leaves small files
     labels, numbers = rng.integers(n_out, size=N_ROWS), rng.normal(size=(N_ROWS, n_out)).astype("f4")
     y = targets_for(Loss.get(case.loss), labels, numbers)
+    if y.ndim > 1:
+        y = y.reshape(N_ROWS, *net.program.output_shape)
     if not case.weighted:
-        return X, y, None, parameters
+        return X, y, None, arrays
     weight = rng.integers(1, 5, N_ROWS).astype(float)
     weight[BATCH_SIZE : 2 * BATCH_SIZE] = 0
-    return X, y, weight, parameters
+    return X, y, weight, arrays

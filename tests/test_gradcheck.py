@@ -8,6 +8,7 @@ from checks import digest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from networks import CASES, starting_point
+from networks import network as network_of
 from samples import targets_for
 from strategies import activations, last_for, layers
 
@@ -15,6 +16,9 @@ import bpfast as bp
 from bpfast.backends.numpy import instructions
 from bpfast.differentiation import is_analytic, slope
 from bpfast.ops import ACTIVATIONS, LOSSES
+from bpfast.ops.conv import conv_backward
+from bpfast.ops.norms import normalize_backward
+from bpfast.ops.pool import avg_pool_backward, max_pool_backward
 
 D, R = bp.Dense, bp.Residual
 SQUARE = [D(5, "tanh"), D(5, "sigmoid"), D(3)]  # with 5 inputs a transposed weight fits too
@@ -43,16 +47,14 @@ def numbers(rng):
 def test_a_right_gradient_passes(engine, dtype, name):
     """In every engine, for every kind of network; nothing is changed."""
     case = CASES[name]
-    X, y, weight, parameters = starting_point(case)
-    net = bp.Network(case.layers, input_shape=case.n_in, dtype=dtype)
-    for key, array in parameters.items():
-        net.parameters[key] = array
+    X, y, weight, start = starting_point(case)
+    net = network_of(case, start, dtype)
     before = digest(net)
     report = bp.check_gradients(net, case.loss, X, y, sample_weight=weight, backend=engine, **FEW)
     report.raise_if_failed()
     assert report.ok and report.worst.severity <= 1
     assert {check.name: check.shape for check in report.checks} == {
-        **{key: array.shape for key, array in parameters.items()}, "X": X.shape, "loss": ()}
+        **{key: array.shape for key, array in net.parameters.items()}, "X": X.shape, "loss": ()}
     assert all(check.skipped < 0.5 and check.method for check in report.checks if check.name != "loss")
     assert digest(net) == before
 
@@ -142,6 +144,49 @@ def test_differentiation_finds_a_fault_of_the_reference(fault, numbers, monkeypa
     report = bp.check_gradients(network(SQUARE), "squared_error", *numbers, backend="numpy")
     assert wrong_places(report) == WRONG_PLACES[fault]
     assert report.worst.name in WRONG_PLACES[fault] and report.worst.against == "complex step"
+
+
+def flipped(delta, x, weight, stride, padding):
+    dx, dweight, dbias = conv_backward(delta, x, weight, stride, padding)
+    return dx, dweight[::-1], dbias
+
+
+def unmoved(dy, x, scale, *of_the_batch):
+    """The adjoint of a norm whose mean and variance would not move with x."""
+    *statistics, eps = of_the_batch
+    if not statistics:
+        mean = x.mean(axis=-1, keepdims=True)
+        statistics = mean, ((x - mean) ** 2).mean(axis=-1, keepdims=True)
+    return normalize_backward(dy, x, scale, *statistics, eps)
+
+
+IMAGES = [bp.Conv2D(3, 2), bp.MaxPool2D(2, stride=1), bp.AvgPool2D(2), bp.Flatten(), D(3)]
+FAULTY_LAYERS = {  # layers that take (3, 4, 2), the name of an adjoint, what it is made, the tensors that show it
+    "a kernel upside down": (IMAGES, "conv_backward", flipped, {"0.weight"}),
+    "a winner that is the last": (
+        IMAGES, "max_pool_backward", lambda dy, winner, *window: max_pool_backward(dy, 0 * winner + 3, *window),
+        {"0.weight", "X"}),
+    "a mean for a sum of windows": (
+        IMAGES, "avg_pool_backward", lambda dy, *window: 4 * avg_pool_backward(dy, *window),
+        {"0.weight", "0.bias", "X"}),
+    "a norm of constants": ([bp.Conv2D(2, 2), bp.BatchNorm(), bp.Flatten(), D(3)], "batch_norm_backward", unmoved,
+                            {"0.weight", "0.bias", "X"}),
+    "a norm of constant layers": ([bp.Conv2D(3, 2), bp.LayerNorm(), bp.Flatten(), D(3)], "layer_norm_backward", unmoved,
+                                  {"0.weight", "0.bias", "X"}),
+    "what was dropped": ([bp.Flatten(), bp.Dropout(0.5), D(3)], "dropout_backward", lambda dy, factor: dy, {"X"}),
+    "no deviation": ([bp.Standardize(), bp.Flatten(), D(3)], "standardize_backward", lambda dy, deviation: dy, {"X"}),
+}
+
+
+@pytest.mark.parametrize("layers, adjoint, fault, places", FAULTY_LAYERS.values(), ids=FAULTY_LAYERS)
+def test_a_fault_of_a_layer_is_found(layers, adjoint, fault, places, dtype, rng, monkeypatch):
+    net = network(layers, dtype, (3, 4, 2))
+    if "0.deviation" in net.statistics:
+        net.statistics["0.deviation"] = [0.5, 2]
+    X, y = rng.normal(size=(7, 3, 4, 2)), rng.normal(size=(7, 3))
+    assert bp.check_gradients(net, "squared_error", X, y, backend="numpy").ok
+    monkeypatch.setattr(instructions, adjoint, fault)
+    assert wrong_places(bp.check_gradients(net, "squared_error", X, y, backend="numpy")) == places
 
 
 @pytest.mark.parametrize("fault", FAULTY_PRODUCTS)

@@ -7,7 +7,7 @@ import pytest
 from checks import check_gradients, digest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import BATCH_SIZE, CASES, EPOCHS, RATES, starting_point
+from networks import BATCH_SIZE, CASES, EPOCHS, LARGE, RATES, network, starting_point
 from samples import targets_for
 
 import bpfast as bp
@@ -21,19 +21,17 @@ every_case = pytest.mark.parametrize("name", CASES)
 
 
 def witness(name):
-    """-> what PyTorch found, and where it started: X, y, weight, parameters."""
+    """-> what PyTorch found, and where it started: X, y, weight, parameters and statistics."""
     with np.load(WITNESSES / f"{name}.npz") as file:
         found = dict(file)
     start = {key.removeprefix("start "): found.pop(key) for key in list(found) if key.startswith("start ")}
     return found, (found.pop("X"), found.pop("y"), found.pop("weight", None), start)
 
 
-def run(case, backend, dtype, X, y, weight, parameters):
+def run(case, backend, dtype, X, y, weight, start):
     """The same as torch_twin.run, by bpfast."""
     def trainer(optimizer=bp.SGD()):
-        net = bp.Network(case.layers, input_shape=case.n_in, dtype=dtype)
-        for name, array in parameters.items():
-            net.parameters[name] = array
+        net = network(case, start, dtype)
         return bp.Trainer(net, loss=case.loss, optimizer=optimizer, batch_size=BATCH_SIZE, backend=backend)
 
     loss, gradients = trainer().loss_and_gradients(X, y, weight)
@@ -43,7 +41,9 @@ def run(case, backend, dtype, X, y, weight, parameters):
         trained = trainer(optimizer)
         history = trained.fit(X, y, epochs=EPOCHS, sample_weight=weight, shuffle=False)
         found[f"{name} losses"] = history["loss"]
-        found |= {f"{name} {key}": array for key, array in trained.network.parameters.items()}
+        found |= {f"{name} {key}": array for key, array in trained.network.arrays.items()}
+        if trained.network.statistics:
+            found[f"{name} outputs"] = trained.predict(X)
     return found
 
 
@@ -69,11 +69,11 @@ def test_witness(engine, dtype, name):
     check_same(run(CASES[name], engine, dtype, *start), expected, dtype)
 
 
-@every_case
-def test_live(backend, name, torch_twin):
+@pytest.mark.parametrize("case", [*CASES.values(), *LARGE.values()], ids=[*CASES, *LARGE])
+def test_live(backend, case, torch_twin):
     """From other numbers than those of the witnesses."""
-    start = starting_point(CASES[name], seed=1)
-    check_same(run(CASES[name], backend, "float64", *start), torch_twin.run(CASES[name], *start), "float64")
+    start = starting_point(case, seed=1)
+    check_same(run(case, backend, "float64", *start), torch_twin.run(case, *start), "float64")
 
 
 @every_case
@@ -94,12 +94,23 @@ def test_every_loss_is_in_a_witness(torch_twin):
     assert within == set(LOSSES) == {*torch_twin.LOSSES, *(loss for _, loss in torch_twin.PAIRS)}
 
 
+def test_every_layer_but_noise_is_in_a_witness(torch_twin):
+    within = {type(layer) for case in [*CASES.values(), *LARGE.values()] for layer in _layers(case.layers)}
+    assert within == set(torch_twin.LAYERS)
+    known = {thing for thing in vars(bp).values() if isinstance(thing, type) and issubclass(thing, bp.layers.Layer)}
+    assert known - within == {bp.Dropout, bp.AlphaDropout}
+
+
 def _activations(layers):
+    return (layer.activation.name for layer in _layers(layers) if hasattr(layer, "activation"))
+
+
+def _layers(layers):
+    """These and all within them."""
     for layer in layers:
+        yield layer
         if isinstance(layer, bp.Residual):
-            yield from _activations(layer.layers)
-        else:
-            yield layer.activation.name
+            yield from _layers([*layer.layers, *(layer.shortcut or ())])
 
 
 # -- the gradient of any network is the derivative of its loss ---------------------------------------------

@@ -16,8 +16,8 @@ import torch_twin  # noqa: E402
 from networks import CASES, starting_point  # noqa: E402
 
 for name in sys.argv[1:] or CASES:
-    X, y, weight, parameters = starting_point(CASES[name])
+    X, y, weight, arrays = starting_point(CASES[name])
     start = {"X": X, "y": y} | ({} if weight is None else {"weight": weight})
-    start |= {f"start {key}": array for key, array in parameters.items()}
-    np.savez_compressed(FOLDER / f"{name}.npz", **start, **torch_twin.run(CASES[name], X, y, weight, parameters))
+    start |= {f"start {key}": array for key, array in arrays.items()}
+    np.savez_compressed(FOLDER / f"{name}.npz", **start, **torch_twin.run(CASES[name], X, y, weight, arrays))
     print(f"{name}.npz  {(FOLDER / f'{name}.npz').stat().st_size:,} bytes")
