@@ -25,7 +25,7 @@ RATES = {"sgd": 0.1, "adam": 0.01}
 D, R = bp.Dense, bp.Residual
 STEEP, SHALLOW = ACTIVATIONS["leaky_relu"](slope=0.2), ACTIVATIONS["elu"](alpha=0.3)
 
-CASES = {
+DENSE = {
     "linear-1": Case([D(1)], "squared_error"),
     "relu-1": Case([D(9, "relu"), D(18, "relu"), D(1)], "squared_error", 7),
     "relu-10": Case([D(17, "relu"), D(10, "softmax")], "cross_entropy"),
@@ -63,6 +63,8 @@ CASES = {
     "hinge-tanh": Case([D(6, "tanh"), D(17, "tanh")], "hinge"),
     "smoothing-10": Case([D(6, "tanh"), D(10, "softmax")], LOSSES["cross_entropy"](smoothing=0.1), weighted=True),
     "smoothing-logits": Case([D(6, "tanh"), D(3)], LOSSES["softmax_cross_entropy"](smoothing=0.3)),
+}
+BEYOND = {  # dense
     "conv-same": Case(
         [bp.Conv2D(3, 3, "tanh"), bp.Conv2D(1, (2, 4), "sigmoid")], "binary_cross_entropy", (3, 5, 2), weighted=True),
     "conv-valid": Case(
@@ -92,6 +94,7 @@ CASES = {
         [R(bp.Conv2D(2, 3, "tanh", stride=2), shortcut=bp.AvgPool2D(2, padding="same")),
          R(bp.Flatten(), D(3, "tanh"), shortcut=[bp.GlobalAvgPool2D(), D(3)])], "squared_error", (3, 4, 2)),
 }
+CASES = DENSE | BEYOND
 LARGE = {  # whose witnesses would be large files
     "residual_block": Case(
         [bp.ResidualBlock(3), bp.ResidualBlock(2, stride=2), bp.GlobalAvgPool2D(), D(2)], "squared_error", (6, 5, 3)),

@@ -7,7 +7,7 @@ import pytest
 from checks import digest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from networks import CASES, starting_point
+from networks import BEYOND, DENSE, Case, starting_point
 from networks import network as network_of
 from samples import targets_for
 from strategies import activations, last_for, layers
@@ -23,6 +23,11 @@ from bpfast.ops.pool import avg_pool_backward, max_pool_backward
 D, R = bp.Dense, bp.Residual
 SQUARE = [D(5, "tanh"), D(5, "sigmoid"), D(3)]  # with 5 inputs a transposed weight fits too
 FEW = {"entries": 6, "directions": 1}
+LAYERS = {
+    **BEYOND,
+    "noise": Case([bp.Dropout(0.3), D(6, "tanh"), bp.AlphaDropout(0.2), D(2)], "squared_error"),
+    "block": Case([bp.ResidualBlock(2, stride=2), bp.GlobalAvgPool2D()], "squared_error", (3, 2, 1)),
+}
 
 
 def network(layers, dtype="float64", n_in=5, scale=1.0):
@@ -43,10 +48,19 @@ def numbers(rng):
 # -- right gradients ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", DENSE)
 def test_a_right_gradient_passes(engine, dtype, name):
     """In every engine, for every kind of network; nothing is changed."""
-    case = CASES[name]
+    check_right(DENSE[name], engine, dtype)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "auto"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_right_gradients_of_layers(backend, dtype, name):
+    check_right(LAYERS[name], backend, dtype)
+
+
+def check_right(case, engine, dtype):
     X, y, weight, start = starting_point(case)
     net = network_of(case, start, dtype)
     before = digest(net)

@@ -12,7 +12,7 @@ from test_threads import digests, every_step_is_shared  # noqa: F401  (a team ho
 import bpfast as bp
 
 native_only = pytest.mark.skipif(not SAME_BITS, reason="the native backend does not run here, or not at v3")
-LARGE = ["17 channels", "images come out", "norms of vectors", "dropout of images"]
+LARGE = ["sequences", "images come out", "norms of vectors", "dropout of images"]
 
 
 def whole(trainer):

@@ -90,11 +90,11 @@ def test_every_engine_is_the_reference(engine, dtype, rng, shape, layers):
     check_same(everything(trainer, X, y, weight), everything(exact, X, y, weight), dtype)
 
 
-SIZES = {"one row": (1, 4), "all at once": ("full", 11), "blocks": (2000, 1100), "larger than the data": (64, 11)}
+SIZES = {"one row": (1, 4), "all at once": ("full", 11), "blocks": (2000, 1030), "larger than the data": (64, 11)}
 
 
 @pytest.mark.parametrize("batch_size, n", SIZES.values(), ids=SIZES)
-@pytest.mark.parametrize("name", ["norms of vectors", "17 channels", "dropout of images", "images come out"])
+@pytest.mark.parametrize("name", ["norms of vectors", "sequences", "dropout of images", "images come out"])
 def test_batches_of_any_size(engine, dtype, rng, name, batch_size, n):
     shape, layers = NETS[name]
     exact, trainer = (new_trainer(shape, layers, *where, batch_size=batch_size) for where in ((), (engine, dtype)))
@@ -135,17 +135,17 @@ def test_a_first_layer_reads_views(engine, dtype, rng, first):
 
 
 @pytest.mark.parametrize("last", [[bp.Conv2D(1, 3, "sigmoid")], [bp.Conv2D(1, 3), bp.Activation("sigmoid")]], ids=str)
-def test_images_are_learned(engine, dtype, rng, last):
+def test_images_are_learned(backend, rng, last):
     """Which pixels are bright: y has the shape of the outputs, or is flat."""
     X = rng.normal(size=(60, 5, 4, 1))
     y = (X > 0).astype(int)
-    net = bp.Network([bp.Conv2D(4, 3, "relu"), *last], dtype=dtype, seed=0)
-    trainer = bp.Trainer(net, loss="binary_cross_entropy", optimizer=bp.Adam(0.03), seed=1, backend=engine)
-    flat = bp.Trainer(net.copy(), loss="binary_cross_entropy", optimizer=bp.Adam(0.03), seed=1, backend=engine)
+    net = bp.Network([bp.Conv2D(4, 3, "relu"), *last], seed=0)
+    trainer = bp.Trainer(net, loss="binary_cross_entropy", optimizer=bp.Adam(0.03), seed=1, backend=backend)
+    flat = bp.Trainer(net.copy(), loss="binary_cross_entropy", optimizer=bp.Adam(0.03), seed=1, backend=backend)
     trainer.fit(X, y, epochs=20, validation=(X, y))
     flat.fit(X, y.reshape(60, -1), epochs=20)
     outputs = trainer.predict(X)
-    assert outputs.shape == y.shape and outputs.dtype == dtype
+    assert outputs.shape == y.shape and outputs.dtype == np.float32
     assert ((outputs > 0.5) == y).mean() > 0.9
     assert trainer.evaluate(X, y)["loss"] == trainer.history["val_loss"][-1] < 0.4
     assert digest(flat.network) == digest(net)

@@ -55,36 +55,40 @@ def images(function):
 
 
 def pad(layer, x, size, value=0.0):
-    """The image with what "same" adds: the first and the last window reach out alike, or the last by one more."""
+    """-> the image with what "same" adds, size and stride of the layer's windows, each in all dimensions.
+
+    The first and the last window reach out alike, or the last by one more.
+    """
+    size, stride = ((n,) * (x.ndim - 2) if isinstance(n, int) else n for n in (size, layer.stride or size))
     if layer.padding == "valid":
-        return x
+        return x, size, stride
     added = []
-    for n, k, s in zip(x.shape[:1:-1], size[::-1], layer.stride[::-1], strict=True):
+    for n, k, s in zip(x.shape[:1:-1], size[::-1], stride[::-1], strict=True):
         missing = max(k + s * ((n - 1) // s) - n, 0)
         added += [missing // 2, missing - missing // 2]
-    return functional.pad(x, added, value=value)
+    return functional.pad(x, added, value=value), size, stride
 
 
 @images
 def conv_2d(x, layer, arrays):
     weight = arrays["weight"].permute(3, 2, 0, 1).contiguous()
-    return functional.conv2d(pad(layer, x, layer.kernel), weight, arrays.get("bias"), layer.stride)
+    x, _, stride = pad(layer, x, layer.kernel)
+    return functional.conv2d(x, weight, arrays.get("bias"), stride)
 
 
 def conv_1d(layer, arrays, x, training):
-    weight, x = arrays["weight"].permute(2, 1, 0), pad(layer, x.permute(0, 2, 1), layer.kernel)
-    return functional.conv1d(x, weight, arrays.get("bias"), layer.stride).permute(0, 2, 1)
+    x, _, stride = pad(layer, x.permute(0, 2, 1), layer.kernel)
+    return functional.conv1d(x, arrays["weight"].permute(2, 1, 0), arrays.get("bias"), stride).permute(0, 2, 1)
 
 
 @images
 def max_pool(x, layer):
-    return functional.max_pool2d(pad(layer, x, layer.size, -torch.inf), layer.size, layer.stride)
+    return functional.max_pool2d(*pad(layer, x, layer.size, -torch.inf))
 
 
 @images
 def avg_pool(x, layer):
-    total, count = (functional.avg_pool2d(pad(layer, a, layer.size), layer.size, layer.stride)
-                    for a in (x, torch.ones_like(x)))
+    total, count = (functional.avg_pool2d(*pad(layer, a, layer.size)) for a in (x, torch.ones_like(x)))
     return total / count
 
 
