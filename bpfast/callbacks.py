@@ -92,7 +92,7 @@ class Patience(Callback):
         self._rule, self._sign = rule, sign
 
     def begin(self, trainer):
-        self._best, self._waited, self._parameters = math.inf, 0, None
+        self._best, self._waited, self._best_arrays = math.inf, 0, None
 
     def epoch(self, trainer, figures):
         value = self._sign * figures[self._rule.metric]
@@ -100,12 +100,12 @@ class Patience(Callback):
         if value < self._best - self._rule.min_delta:
             self._best, self._waited = value, 0
             if self._rule.restore_best:
-                self._parameters = trainer.network.to_vector()
+                self._best_arrays = trainer.network.snapshot()
         return self._waited >= self._rule.patience
 
     def end(self, trainer):
-        if self._parameters is not None:
-            trainer.network.from_vector(self._parameters)
+        if self._best_arrays is not None:
+            trainer.network.restore(self._best_arrays)
 
 
 class StopBelow(Callback, Description):

@@ -30,6 +30,8 @@ def check_rows(X, input_shape=None, name="X"):
     X = check_numbers(X, name)
     if not 2 <= X.ndim <= 4 or (input_shape and len(input_shape) == 1 and X.ndim != 2):
         hint = "; one row is X.reshape(1, -1), one column X.reshape(-1, 1)" if X.ndim == 1 else ""
+        if X.ndim > 2 and input_shape == (math.prod(X.shape[1:]),):
+            hint = f": {name}.reshape(-1, {input_shape[0]}), if its numbers are in this order"
         raise ValueError(f"{name} must have two dimensions (n_samples, n_inputs), got shape {X.shape}{hint}")
     if 0 in X.shape:
         raise ValueError(f"{name} is empty: shape {X.shape}; at least one row and one column are needed")

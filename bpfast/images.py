@@ -177,6 +177,8 @@ def resnet(n_blocks, filters, n_classes, *, input_shape=None, dtype="float32", s
     ``resnet(3, (16, 32, 64), 10)`` has the 20 layers of He, Zhang, Ren & Sun 2016, section 4.2.
     """
     filters = (filters,) if isinstance(filters, int) else tuple(filters)
+    if not filters:
+        raise ValueError("resnet: filters must be those of one group at least, got none")
     n_blocks = (n_blocks,) * len(filters) if isinstance(n_blocks, int) else tuple(n_blocks)
     if len(n_blocks) != len(filters):
         raise ValueError(f"resnet: {len(filters)} groups of filters need as many n_blocks, got {n_blocks}")

@@ -71,10 +71,10 @@ def minimize(optimizer, network, plan, state, rows, iterations, stopped, finishe
     def load(x):
         with np.errstate(over="ignore"):
             scratch.from_vector(x)
-        state.load(scratch.parameters)
+        state.load(scratch.arrays)
 
     def vector():
-        state.store(scratch.parameters)
+        state.store(scratch.arrays)
         return scratch.to_vector().astype(np.float64)
 
     def value(x):

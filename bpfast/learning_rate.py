@@ -80,12 +80,12 @@ def find_learning_rate(trainer, X, y, *, sample_weight=None, lowest=1e-6, highes
 
 def _sweep(trainer, rows, rates):
     """-> (losses, smoothed losses) of a step at each rate, until the loss explodes."""
-    state, plan = trainer._begin(rows.X.shape[1]), trainer._plan
+    state, plan = trainer._begin(rows.X), trainer._plan
     losses, smoothed, average = [], [], 0.0
     table = trainer.optimizer.coefficients_at(state.steps + np.arange(1.0, len(rates) + 1), rates)
     with plan.workspace() as workspace:
         for coefficients, batch in zip(table, _batches(plan, rows, trainer.seed)):
-            workspace.start()
+            workspace.start(seed=trainer.seed)
             done = 0
             while done < len(batch) and not workspace.diverged:
                 done = plan.run_batches(

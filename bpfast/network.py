@@ -147,9 +147,18 @@ class Network:
         self._check_built("a plan")
         return backends.new_plan(backend, self.program, self.dtype, loss, update, batch_size, restraints, clip)
 
+    def snapshot(self):
+        """-> {name: array}, copies of the parameters and statistics, for ``restore``."""
+        return {name: array.copy() for name, array in self.arrays.items()}
+
+    def restore(self, snapshot):
+        """Copy back what ``snapshot`` gave."""
+        for name, array in self.arrays.items():
+            array[...] = snapshot[name]
+
     def to_vector(self):
         """All parameters in one vector, in the order of ``parameters``."""
-        return np.concatenate([array.ravel() for array in self.parameters.values()])
+        return np.concatenate([np.empty(0, self.dtype), *(array.ravel() for array in self.parameters.values())])
 
     def from_vector(self, vector):
         """Copy a vector like that of ``to_vector`` into the parameters."""
@@ -157,9 +166,10 @@ class Network:
         size = sum(array.size for array in self.parameters.values())
         if vector.shape != (size,):
             raise ValueError(f"the parameters need a vector of shape ({size},), got {vector.shape}")
-        ends = np.cumsum([array.size for array in self.parameters.values()])[:-1]
-        for (name, array), part in zip(self.parameters.items(), np.split(vector, ends)):
-            self.parameters[name] = part.reshape(array.shape)
+        begin = 0
+        for name, array in self.parameters.items():
+            self.parameters[name] = vector[begin : begin + array.size].reshape(array.shape)
+            begin += array.size
 
     def summary(self):
         """A table of the layers and of their parameters: shapes and counts, as text."""

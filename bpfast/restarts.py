@@ -15,7 +15,7 @@ class Attempt(NamedTuple):
 
     loss: float
     seed: int | None
-    vector: np.ndarray
+    arrays: dict
     resume: dict
     history: History
     epoch: int
@@ -42,8 +42,8 @@ def fit_often(trainer, task, restarts):
                 continue
             loss = np.nan_to_num(trainer._evaluate(task.validation or task.rows, task.held)["loss"], nan=np.inf)
             if best is None or loss < best.loss:
-                seed, vector = trainer.network.seed, trainer.network.to_vector()
-                best = Attempt(loss, seed, vector, trainer._remembered(), trainer.history, trainer._epoch,
+                seed, arrays = trainer.network.seed, trainer.network.snapshot()
+                best = Attempt(loss, seed, arrays, trainer._remembered(), trainer.history, trainer._epoch,
                                trainer.optimizer)
             if trainer._stopped:
                 break
@@ -69,4 +69,4 @@ def restore(trainer, attempt):
     trainer._state, trainer._resume = None, attempt.resume
     trainer.history, trainer._epoch, trainer.optimizer = attempt.history, attempt.epoch, attempt.optimizer
     trainer.network.seed = attempt.seed
-    trainer.network.from_vector(attempt.vector)
+    trainer.network.restore(attempt.arrays)

@@ -186,7 +186,7 @@ class Trainer:
 
     def _run(self, task):
         """A fit from the parameters of now."""
-        state = self._begin(task)
+        state = self._begin(task.rows.X, task.training)
         try:
             self._call(task, state, "begin")
             if isinstance(self.optimizer, LBFGS):
@@ -341,10 +341,10 @@ class Trainer:
                 self.clip.clip if self.clip else NO_CLIP)
         return self._plan
 
-    def _begin(self, task):
-        """-> the State with the network's parameters of now and the slots of before."""
-        self.network.build(task.rows.X.shape[1:])
-        learn_scale(self.network, task.rows.X, task.training)
+    def _begin(self, X, training=None):
+        """-> the State with the network's parameters of now and the slots of before, for some rows of X or all."""
+        self.network.build(X.shape[1:])
+        learn_scale(self.network, X, training)
         data.check_parameters(self.network.arrays)
         for name, array in self.network.arrays.items():
             if not array.flags.writeable:

@@ -20,7 +20,7 @@ cdef class Layout:
     cdef bp_parameter *parameters
     cdef readonly Py_ssize_t row_size, kept_size, parameters_size, scratch_size  # numbers
     cdef readonly int n_values, n_parameters
-    cdef bint of_input
+    cdef bint of_input, pads_data
     cdef readonly dict shapes, numbers  # name -> shape, index into parameters
     cdef int _place(self, bp_value *value, shape, maker, Py_ssize_t line) except -1
     cdef Py_ssize_t _take(self, Py_ssize_t n)

@@ -189,6 +189,8 @@ cdef class Layout:
         if self.values == NULL or self.parameters == NULL:
             raise MemoryError
         makers = {i.output: i for i in program.instructions}
+        # The data lie without padding, but where a delta is written or what reads them goes over rows as they lie.
+        self.pads_data = of_input or any(i.op in ("activation", "add") and 0 in i.inputs for i in program.instructions)
         for number, shape in enumerate(program.value_shapes):
             self._place(&self.values[number], shape, makers.get(number), CACHE_LINE // <Py_ssize_t>dtype.itemsize)
         cdef bp_parameter *p
@@ -213,7 +215,7 @@ cdef class Layout:
         op = maker.op if maker else "gather"
         value.h, value.w, value.c = (1,) * (3 - len(shape)) + shape
         cdef Py_ssize_t pixels = value.h * value.w
-        value.pitch = value.c if pixels == 1 or op == "gather" and not self.of_input else whole_lanes(value.c)
+        value.pitch = value.c if pixels == 1 or op == "gather" and not self.pads_data else whole_lanes(value.c)
         value.n = pixels * value.pitch
         value.ld = whole_lanes(value.n)
         if value.ld > line and value.ld // line % 2 == 0:
