@@ -298,9 +298,9 @@ C_FAULTS = {  # what: file, its text, the fault, a test that must fail
     "padding that is not cleaned": ("backends/native/tables.pyx", "return memcmp(numbers, &zero",
                                     "return False and memcmp(numbers, &zero",
                                     r"test_updates.py::test_a_trainer_runs_it\[native-v4-adam without epsilon"),
-    "a sum over two paths": ("ops/dense.h", "it->adds_dx[0] ? dx + first : ZEROS, it->adds_dx[0] ? in->ld : 0",
-                             "ZEROS, 0", r"test_networks.py::test_witness\[.*native-v3-.*residual\]"),
-    "a sum over blocks": ("ops/dense.h", "job->continues ? g : ZEROS, job->continues ? p.width : 0", "ZEROS, 0",
+    "a sum over two paths": ("ops/dense.h", "adds_dx[0] ? dx + first : ZEROS, .ld_init = it->adds_dx[0]",
+                             "adds_dx[0] ? ZEROS : ZEROS, .ld_init = 0", r"test_networks.py::test_witness\[.*native-v3-.*residual\]"),
+    "a sum over blocks": ("ops/dense.h", "if (job->continues) sums.init = g, sums.ld_init = p.width;", "",
                           r"test_networks.py::test_large_batches\[.*native-v3"),
     "an order of summation": ("backends/native/vector.h", "(lanes[0] + lanes[2]) + (lanes[1] + lanes[3])",
                               "((lanes[0] + lanes[1]) + lanes[2]) + lanes[3]",
@@ -318,6 +318,12 @@ C_FAULTS = {  # what: file, its text, the fault, a test that must fail
     "a panel of a block": ("backends/native/run.h", "panels * block / run->n_blocks * panel",
                            "(panels * block / run->n_blocks + (block == 1)) * panel",
                            r"test_threads.py::test_wide_layers\[float64-gelu\]"),
+    "a turned kernel": ("ops/conv.h", "j = p->window.height - 1; j >= 0; j--", "j = 0; j < p->window.height; j++",
+                        r"test_layers.py::test_every_engine.*native-v3-float64-a window as the image\]"),
+    "a mean of dy": ("ops/norms.h", "dy[j] - plain[j] -", "dy[j] -",
+                     r"test_layers.py::test_every_engine.*native-v3-float64-a norm of vectors first\]"),
+    "a dropped unit": ("ops/dropout.h", "kept ? of.a : dropped", "of.a",
+                       r"test_layers.py::test_every_engine.*native-v3-float64-dropout last\]"),
     "a random number": ("ops/random.h", "0x9E3779B9", "0x9E3779B8",
                         r"test_random.py::test_every_backend_draws_the_same_order\[.*native"),
 }
@@ -336,7 +342,7 @@ def failed(tmp_path_factory):
         assert path.read_text().count(text) == 1, f"{what} cannot be planted: {file} has changed"
         path.write_text(path.read_text().replace(text, fault))
     python("setup.py", "build_ext", "--inplace", cwd=sources, path=sources)
-    files = [f"tests/test_{name}.py" for name in ("ops", "updates", "networks", "bits", "random", "threads")]
+    files = [f"tests/test_{name}.py" for name in ("ops", "updates", "networks", "bits", "random", "threads", "layers")]
     files.append("tests/test_trainer.py::test_input_gradient")
     choice = ("(native or levels or every_row or threads) "
               "and not (v2 or live or mnist or digits or pauses or epochs or seed)")
@@ -345,10 +351,15 @@ def failed(tmp_path_factory):
     return re.findall(r"^FAILED tests/(.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
 
 
+together = pytest.mark.xdist_group("faults in C")  # so that they are built once
+
+
+@together
 @pytest.mark.parametrize("what", C_FAULTS)
 def test_a_fault_in_c_is_found(failed, what):
     assert [test for test in failed if re.match(C_FAULTS[what][-1], test)]
 
 
+@together
 def test_what_has_no_fault_passes(failed):
     assert not [test for test in failed if any(re.search(pattern, test) for pattern in UNTOUCHED)]
