@@ -7,7 +7,8 @@ import numpy as np
 
 from . import backends
 from .gradcheck import check_gradient, check_gradients
-from .layers import Dense, Residual
+from .images import AvgPool2D, Conv2D, MaxPool2D
+from .layers import BatchNorm, Dense, Dropout, Flatten, LayerNorm, Residual
 from .network import Network
 from .ops import ACTIVATIONS, LOSSES, UPDATES
 from .optimizers import SGD
@@ -16,9 +17,12 @@ from .trainer import Trainer
 DTYPES = ("float32", "float64")
 ROUNDINGS = 200  # of the largest number, that an op may be off by
 NETWORKS = {
-    "tanh, softmax": ([Dense(19, "tanh"), Dense(4, "softmax")], "cross_entropy"),
-    "relu, one output": ([Dense(18, "relu"), Dense(9, "leaky_relu"), Dense(1)], "squared_error"),
-    "residual, rowwise": ([Residual(Dense(7, "softmax"), Dense(6)), Dense(2, "sigmoid")], "squared_error"),
+    "tanh, softmax": ([Dense(19, "tanh"), Dense(4, "softmax")], "cross_entropy", (6,)),
+    "relu, one output": ([Dense(18, "relu"), Dense(9, "leaky_relu"), Dense(1)], "squared_error", (6,)),
+    "residual, rowwise": ([Residual(Dense(7, "softmax"), Dense(6)), Dense(2, "sigmoid")], "squared_error", (6,)),
+    "norms, dropout": ([LayerNorm(), Dense(19, "tanh"), BatchNorm(), Dropout(0.2), Dense(2)], "squared_error", (6,)),
+    "images": ([Conv2D(5, 3, "tanh"), MaxPool2D(2, stride=1), Conv2D(3, 2, stride=2), AvgPool2D(2, padding="same"),
+                Flatten(), Dense(4, "softmax")], "cross_entropy", (5, 4, 2)),
 }
 
 
@@ -146,10 +150,10 @@ def _check_slope(f, found, x):
 
 def check_network(subject, backend, level, dtype):
     """Its gradients, and that three epochs of training end where the reference in float64 does."""
-    layers, loss = subject
+    layers, loss, input_shape = subject
     rng = np.random.default_rng(0)
-    network = Network(layers, input_shape=6, dtype=dtype, seed=0)
-    X, weight = rng.normal(size=(41, 6)).astype("f4"), rng.uniform(0.5, 2, 41)
+    network = Network(layers, input_shape=input_shape, dtype=dtype, seed=0)
+    X, weight = rng.normal(size=(41, *input_shape)).astype("f4"), rng.uniform(0.5, 2, 41)
     n_out = network.program.n_out
     y = rng.integers(n_out, size=41) if loss == "cross_entropy" else rng.normal(size=(41, n_out)).astype("f4")
     with _cpu_level(level):

@@ -1,4 +1,4 @@
-"""The convolution layer and its adjoint, and the windows that it and pooling look through.
+"""The convolution layer and its adjoint, and the windows that it and pooling look through.   The twin is conv.h.
 
 Source: LeCun et al. 1998; Goodfellow, Bengio & Courville 2016, eq. 9.6 (the cross-correlation, which all libraries use).
 

@@ -1,4 +1,4 @@
-"""Dropout: which units are kept, and what the layer makes of those that are and those that are not.
+"""Dropout: which units are kept, and what the layer makes of those and of the others.   The twin is dropout.h.
 
 The draw.  Row i of a batch has n units, numbered j = 0 .. n-1 in C order; a step is one batch of the training.
     blocks     each row has ceil(n / 4) blocks of four words: unit j of row i is word j % 4 of block i ceil(n / 4) + j // 4

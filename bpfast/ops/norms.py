@@ -1,4 +1,4 @@
-"""Normalisation of units by their statistics, and the adjoints.
+"""Normalisation of units by their statistics, and the adjoints.   The twin is norms.h.
 
 x         (batch, ..., c)  f4|f8   rows, or images with channels last                    IN
 dy        like x                   dE/dy                                                 IN

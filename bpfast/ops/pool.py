@@ -1,4 +1,6 @@
-"""Pooling over windows of an image, and the adjoints.   Source: Zhou & Chellappa 1988 (largest); LeCun et al. 1998 (mean).
+"""Pooling over windows of an image, and the adjoints.   The twin is pool.h.
+
+Source: Zhou & Chellappa 1988 (largest); LeCun et al. 1998 (mean).
 
 x        (batch, height, width, channels)  f4|f8   images                             IN
 dy       (batch, h_out, w_out, channels)   like x  dE/dy                              IN
