@@ -151,8 +151,8 @@ static void batch_norm_gradient(const bp_job *job, const bp_instruction *it, ptr
         for (ptrdiff_t j = first; j < smaller(first + PANEL, it->weight->n_out); j += VL) {
             vec plain, scaled;
             batch_delta_sums(job, it, rows, j, &plain, &scaled);
-            storeu(shift + j - first, first_of(plain, it->weight->n_out - j));
-            storeu(scale + j - first, first_of(scaled, it->weight->n_out - j));
+            storeu(shift + j - first, plain);
+            storeu(scale + j - first, scaled);
         }
         end_sums(job, it->weight, first, scale);
         end_sums(job, it->bias, first, shift);
@@ -206,7 +206,7 @@ static place place_at(const bp_job *job, const bp_instruction *it, ptrdiff_t row
 
 static void layer_norm_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *out = job->values + it->output;
-    const ptrdiff_t n = out->c, pixels = out->h * out->w;
+    const ptrdiff_t n = out->c, whole = WHOLE(round_up(n, VL)), pixels = out->h * out->w;
     const real *scale = it->weight ? array_of(job, it->weight) : 0, *shift = it->bias ? array_of(job, it->bias) : 0;
     for (ptrdiff_t i = part.begin * pixels; i < part.end * pixels; i++) {
         const place p = place_at(job, it, i / pixels, i % pixels);
@@ -215,15 +215,15 @@ static void layer_norm_forward(const bp_job *job, const bp_instruction *it, bp_p
         const real mean = p.numbers[0] = sum / (real)n;
         LANES_OF(squares, n, (loadu(p.x + at) - splat(mean)) * (loadu(p.x + at) - splat(mean)))
         const real root = p.numbers[1] = 1 / bp_sqrt(squares / (real)n + (real)it->settings[0]);
-        if (scale) INDEPENDENT for (ptrdiff_t j = 0; j < n; j++) p.y[j] = FMA(scale[j], (p.x[j] - mean) * root, shift[j]);
-        else INDEPENDENT for (ptrdiff_t j = 0; j < n; j++) p.y[j] = (p.x[j] - mean) * root;
+        if (scale) INDEPENDENT for (ptrdiff_t j = 0; j < whole; j++) p.y[j] = FMA(scale[j], (p.x[j] - mean) * root, shift[j]);
+        else INDEPENDENT for (ptrdiff_t j = 0; j < whole; j++) p.y[j] = (p.x[j] - mean) * root;
     }
 }
 
 /* dx = root (g - mean of g - n mean of n g), g = scale dy. */
 static void layer_norm_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *out = job->values + it->output;
-    const ptrdiff_t n = out->c, pixels = out->h * out->w;
+    const ptrdiff_t n = out->c, whole = WHOLE(round_up(n, VL)), pixels = out->h * out->w;
     const real *scale = it->weight ? array_of(job, it->weight) : 0;
     const int adds = it->adds_dx[0];
     for (ptrdiff_t i = part.begin * pixels; i < part.end * pixels; i++) {
@@ -234,7 +234,7 @@ static void layer_norm_backward(const bp_job *job, const bp_instruction *it, bp_
         LANES_OF(plain, n, LAYER_NORM_G)
         LANES_OF(scaled, n, LAYER_NORM_G * ((loadu(p.x + at) - splat(mean)) * splat(root)))
         plain /= (real)n, scaled /= (real)n;
-        INDEPENDENT for (ptrdiff_t j = 0; j < n; j++) {
+        INDEPENDENT for (ptrdiff_t j = 0; j < whole; j++) {
             const real g = scale ? scale[j] * p.dy[j] : p.dy[j], d = root * (g - plain - (p.x[j] - mean) * root * scaled);
             p.dx[j] = adds ? p.dx[j] + d : d;
         }
@@ -246,7 +246,7 @@ static void layer_norm_gradient(const bp_job *job, const bp_instruction *it, ptr
     const ptrdiff_t pixels = out->h * out->w;
     (void)begin, (void)end;
     for (ptrdiff_t first = 0; first < it->weight->n_out; first += PANEL) {
-        const ptrdiff_t width = smaller(PANEL, it->weight->n_out - first);
+        const ptrdiff_t width = WHOLE(smaller(PANEL, round_up(it->weight->n_out - first, VL)));
         real scale[PANEL], shift[PANEL];
         begin_sums(job, it->weight, first, scale);
         begin_sums(job, it->bias, first, shift);

@@ -82,8 +82,9 @@ static void reshape_backward(const bp_job *job, const bp_instruction *it, bp_par
 
 /* -- y = s x and y = (x - mean) / deviation, for every channel --------------------------------------- */
 
-/* For every channel j of every pixel of rows begin .. end: STATEMENT, from x[j], dy[j] of the input and the output
- * to y[j], dx[j] of these. */
+/* For every channel j of every pixel of rows begin .. end, in whole vectors: STATEMENT, from x[j], dy[j] of the input
+ * and the output to y[j], dx[j] of these.  Where the data lie without padding they are read only, up to a vector too far:
+ * their own deltas lie behind them. */
 #define FOR_CHANNELS(job, it, begin, end, STATEMENT) FOR_SOME_CHANNELS(job, it, begin, end, 0, in->c, STATEMENT)
 #define FOR_SOME_CHANNELS(job, it, begin, end, first, last, STATEMENT)                                            \
     {                                                                                                             \
@@ -95,7 +96,9 @@ static void reshape_backward(const bp_job *job, const bp_instruction *it, bp_par
                 real *y = row_at(job, out->value, out, r) + pixel * out->pitch;                                   \
                 real *dx = row_at(job, in->delta, in, r) + pixel * in->pitch;                                     \
                 (void)x, (void)dy, (void)y, (void)dx;                                                             \
-                INDEPENDENT for (ptrdiff_t j = first, stop = last; j < stop; j++) { STATEMENT; }                                 \
+                INDEPENDENT for (ptrdiff_t j = first, stop = first + WHOLE(round_up((last) - first, VL)); j < stop; j++) { \
+                    STATEMENT;                                                                                    \
+                }                                                                                                 \
             }                                                                                                     \
     }
 
@@ -121,6 +124,7 @@ static void begin_sums(const bp_job *job, const bp_parameter *p, ptrdiff_t first
 /* And what is done with it: a step, or it is kept. */
 static void end_sums(const bp_job *job, const bp_parameter *p, ptrdiff_t first, real g[PANEL]) {
     const ptrdiff_t width = smaller(PANEL, round_up(p->n_out - first, VL));
+    for (ptrdiff_t j = p->n_out - first; j < width; j++) g[j] = 0; /* what is in the padding of pixels is no channel's */
     if (job->update) step(job, p, first, g, width);
     else memcpy((real *)job->gradient + p->offset + first, g, (size_t)width * sizeof(real));
 }
