@@ -1,4 +1,5 @@
-/* The convolution z[y, x] = sum over a window of x K + b, y = f(z), and its adjoint.  An image lies as rows of pixels.
+/* The convolution z[y, x] = sum over a window of x K + b, y = f(z), and its adjoint, the twin of conv.py.
+ * An image lies as rows of pixels.
  * The kernel is a weight of height width c_in rows, in the order of a window's numbers, and of c_out columns (panels.h).
  * Windows are not copied: a row of one is a run of numbers.  What it has outside the image is left out of its sums, so
  * outputs are cut into regions whose windows have the same part in the image.  Where these would be too small for the

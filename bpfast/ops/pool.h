@@ -1,4 +1,5 @@
-/* Pooling: every channel of a pixel is the largest, or the mean, of its window.  What is outside the image is left out.
+/* Pooling, the twin of pool.py: every channel of a pixel is the largest, or the mean, of its window.
+ * What is outside the image is left out.
  * The adjoint of the largest goes to the first that equals it.  A NaN is larger than all numbers. */
 
 /* The part of a window that is in the image. */
