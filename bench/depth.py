@@ -14,6 +14,7 @@ from time import perf_counter
 
 import benchmarks.common as common  # before NumPy: it sets the conditions
 import numpy as np
+from benchmarks.markdown import head, row
 from mnist import load, parser
 
 import bpfast as bp
@@ -55,12 +56,11 @@ CURES = {  # name -> function(depth) -> layers
 def main():
     options = parser(__doc__).parse_args()
     X, y, X_test, y_test = load(options.file, 784)
-    print(*common.describe(), sep="\n", end="\n\n")
+    print(*common.describe(), sep="\n")
     failed = False
     for depth in DEPTHS:
         shown = [round(share * (depth - 1)) for share in (0, 0.25, 0.5, 0.75, 1)]
-        head = [f"{depth} layers", "accuracy", "seconds", *(f"layer {i + 1}" for i in shown)]
-        print(row(head), row("---" for _ in head), sep="\n")
+        head(f"{depth} layers", "accuracy", "seconds", *(f"layer {i + 1}" for i in shown))
         for name, layers in CURES.items():
             net = bp.Network([*layers(depth), bp.Dense(10, "softmax")], input_shape=784, seed=options.seed)
             trainer = bp.Trainer(net, loss="cross_entropy", optimizer=ADAM, batch_size=BATCH,
@@ -71,8 +71,7 @@ def main():
             seconds = perf_counter() - begin
             accuracy = trainer.evaluate(X_test, y_test)["accuracy"]
             failed |= accuracy > GUESSED if name == PLAIN else accuracy < CURED
-            print(row([name, f"{accuracy:.4f}", f"{seconds:.1f}", *(f"{norms[i]:.1e}" for i in shown)]), flush=True)
-        print()
+            row(name, f"{accuracy:.4f}", f"{seconds:.1f}", *(f"{norms[i]:.1e}" for i in shown))
     return failed
 
 
@@ -80,11 +79,6 @@ def gradient_norms(trainer, X, y):
     """-> of the weight of every dense layer, from the first to the softmax."""
     _, gradients = trainer.loss_and_gradients(X, y)
     return [np.linalg.norm(g) for name, g in gradients.items() if name.endswith("weight")]
-
-
-def row(cells):
-    """A row of a Markdown table."""
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

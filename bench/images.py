@@ -12,6 +12,7 @@ from time import perf_counter
 
 import benchmarks.common as common  # before NumPy: it sets the conditions
 from benchmarks import conditions
+from benchmarks.markdown import head, row
 from mnist import load, parser
 
 import bpfast as bp
@@ -49,8 +50,7 @@ def main():
     X, y, X_test, y_test = load(given.file, 28, 28, 1)
     conditions.begin(given.threads)
     print(*common.describe(), sep="\n")
-    print("\n| network | accuracy | at least | parameters | epochs | threads | minutes |")
-    print("---".join(8 * "|"))
+    head("network", "accuracy", "at least", "parameters", "epochs", "threads", "minutes")
     failed = False
     for name in given.net or NETS:
         layers, peak, epochs, least = NETS[name]
@@ -62,8 +62,7 @@ def main():
         minutes = (perf_counter() - begin) / 60
         accuracy = trainer.evaluate(X_test, y_test)["accuracy"]
         failed |= accuracy < least
-        print(f"| {name} | {accuracy:.4f} | {least:.3f} | {net.to_vector().size} | {epochs} | {given.threads} | "
-              f"{minutes:.1f} |", flush=True)
+        row(name, f"{accuracy:.4f}", f"{least:.3f}", net.to_vector().size, epochs, given.threads, f"{minutes:.1f}")
     return failed
 
 

@@ -16,6 +16,7 @@ from time import sleep
 import benchmarks.common as common  # before NumPy: it sets the conditions
 import numpy as np
 from benchmarks import conditions, layers
+from benchmarks.markdown import head, row
 from benchmarks.workloads import WORKLOADS
 from peers import process
 
@@ -154,17 +155,6 @@ def ms(seconds):
 
 def us(seconds):
     return f"{1e6 * seconds.min():.0f} ({1e6 * np.median(seconds):.0f})"
-
-
-def head(*titles):
-    print()
-    row(*titles)
-    row(*("---" for _ in titles))
-
-
-def row(*cells):
-    """Print a row of a Markdown table."""
-    print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 def parser():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from engines import SAME_BITS
 from samples import python
+from test_bits import needs_two_levels
 from test_layers import NETS, check_bits, every_net, everything, new_trainer, rows_for
 from test_threads import digests, every_step_is_shared  # noqa: F401  (a team however small a step is)
 
@@ -52,7 +53,7 @@ for dtype in ("float32", "float64"):
 """
 
 
-@pytest.mark.skipif(len(SAME_BITS) < 2, reason="v3 and v4 do not both run here")
+@needs_two_levels
 def test_levels_agree_in_processes_of_their_own():
     first, second = (python("-c", PROGRAM, BPFAST_CPU=level).stdout.splitlines() for level in SAME_BITS)
     assert len(first) == 2 * len(NETS) and first == second

@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..benchmarks import common, conditions
+from ..benchmarks.markdown import head, row
 from ..benchmarks.workloads import ROWS, WORKLOADS
 from . import PEERS
 from .racer import Racer
@@ -126,17 +127,6 @@ def first_fits(peer, threads, tasks):
 
 def figure(number):
     return f"{number:.2f}" if number < 100 else f"{number:.0f}"
-
-
-def head(*titles):
-    print()
-    row(*titles)
-    row(*("---" for _ in titles))
-
-
-def row(*cells):
-    """Print a row of a Markdown table."""
-    print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 def n_cores():
