@@ -352,15 +352,10 @@ def failed(tmp_path_factory):
     return re.findall(r"^FAILED tests/(.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
 
 
-together = pytest.mark.xdist_group("faults in C")  # so that they are built once
-
-
-@together
 @pytest.mark.parametrize("what", C_FAULTS)
 def test_a_fault_in_c_is_found(failed, what):
     assert [test for test in failed if re.match(C_FAULTS[what][-1], test)]
 
 
-@together
 def test_what_has_no_fault_passes(failed):
     assert not [test for test in failed if any(re.search(pattern, test) for pattern in UNTOUCHED)]

@@ -2,18 +2,27 @@
 
 enum { BP_SHUFFLE = 1, BP_DROPOUT = 4, BP_BLOCKS = 64 };
 
-/* Blocks first .. first + BP_BLOCKS of the draws of (seed, purpose, epoch), four words each. */
+/* Blocks first .. first + BP_BLOCKS of the draws of (seed, purpose, epoch), four words each.
+ * A word stands in the low half of a lane; what is above it plays no part in a product. */
 static void philox(uint32_t words[4 * BP_BLOCKS], uint32_t first, uint32_t purpose, uint64_t epoch, uint64_t seed) {
-    for (uint32_t i = 0; i < BP_BLOCKS; i++) {
-        uint32_t c0 = first + i, c1 = purpose, c2 = (uint32_t)epoch, c3 = (uint32_t)(epoch >> 32);
-        uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    enum { LANES = VECTOR_BYTES / sizeof(uint64_t) };
+    static const uint64_t numbers[] __attribute__((aligned(64))) = {0, 1, 2, 3, 4, 5, 6, 7};
+    uint64_t pairs[2][BP_BLOCKS] __attribute__((aligned(64)));
+    for (uint32_t i = 0; i < BP_BLOCKS; i += LANES) {
+        wide c0 = *(const wide *)numbers + wide_splat(first + i), c1 = wide_splat(purpose);
+        wide c2 = wide_splat(epoch), c3 = wide_splat(epoch >> 32), k0 = wide_splat(seed), k1 = wide_splat(seed >> 32);
         for (int round = 0; round < 10; round++) {
-            uint64_t p0 = (uint64_t)0xD2511F53 * c0, p1 = (uint64_t)0xCD9E8D57 * c2;
-            c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0, c1 = (uint32_t)p1;
-            c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1, c3 = (uint32_t)p0;
-            k0 += 0x9E3779B9, k1 += 0xBB67AE85;
+            const wide p0 = LOW_PRODUCT(c0, wide_splat(0xD2511F53)), p1 = LOW_PRODUCT(c2, wide_splat(0xCD9E8D57));
+            c0 = (p1 >> 32) ^ c1 ^ k0, c1 = p1;
+            c2 = (p0 >> 32) ^ c3 ^ k1, c3 = p0;
+            k0 += wide_splat(0x9E3779B9), k1 += wide_splat(0xBB67AE85);
         }
-        words[4 * i] = c0, words[4 * i + 1] = c1, words[4 * i + 2] = c2, words[4 * i + 3] = c3;
+        *(wide *)(pairs[0] + i) = LOW_HALF(c0) | c1 << 32;
+        *(wide *)(pairs[1] + i) = LOW_HALF(c2) | c3 << 32;
+    }
+    for (int i = 0; i < BP_BLOCKS; i++) {
+        memcpy(words + 4 * i, pairs[0] + i, sizeof(uint64_t));
+        memcpy(words + 4 * i + 2, pairs[1] + i, sizeof(uint64_t));
     }
 }
 

@@ -74,6 +74,20 @@ INLINE vec relu_vec(vec x) { return (vec)(~(ivec)(x < (vec){0}) & (ivec)x); }
 INLINE vec where_positive(vec m, vec x) { return (vec)((ivec)(m > (vec){0}) & (ivec)x); }
 #endif
 
+/* Numbers of 64 bits, and the products of their low halves. */
+typedef uint64_t wide __attribute__((vector_size(VECTOR_BYTES), may_alias));
+INLINE wide wide_splat(uint64_t x) { return x - (wide){0}; }
+#define LOW_HALF(a) ((a) & wide_splat(0xFFFFFFFF))
+#if defined __AVX512F__
+#define LOW_PRODUCT(a, b) ((wide)_mm512_mul_epu32((__m512i)(a), (__m512i)(b)))
+#elif defined __AVX2__
+#define LOW_PRODUCT(a, b) ((wide)_mm256_mul_epu32((__m256i)(a), (__m256i)(b)))
+#elif defined __SSE2__
+#define LOW_PRODUCT(a, b) ((wide)_mm_mul_epu32((__m128i)(a), (__m128i)(b)))
+#else
+#define LOW_PRODUCT(a, b) (LOW_HALF(a) * LOW_HALF(b))
+#endif
+
 /* SHUFFLE(a, b, i...): the numbers i of a followed by b. */
 #if defined __clang__
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
