@@ -9,7 +9,7 @@ Workspace   the buffers of one caller; taken from the plan's free list, so many 
 import math
 import time
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -19,6 +19,9 @@ import numpy as np
 from ..ops import random
 from ..ops.regularization import Clip, penalty
 from ..ops.table import ACTIVATIONS, Activation, Loss, Update
+
+LINEAR = ACTIVATIONS["linear"]
+ACTIVATES = "dense", "conv", "batch_norm", "layer_norm", "add"  # kinds of instructions that do an activation on the way
 
 FIRST_DRAW = 0, 0  # seed and step of the noise in a gradient that belongs to no training
 
@@ -52,7 +55,7 @@ class Instruction(NamedTuple):
     inputs: tuple
     output: int
     parameters: tuple = ()
-    activation: Activation = ACTIVATIONS["linear"]
+    activation: Activation = LINEAR
     layer: str = ""  # whose it is, for messages
     statistics: tuple = ()  # names of what it learns without a gradient
     settings: Window | Norm | Noise | None = None
@@ -95,12 +98,37 @@ class Program(NamedTuple):
     def last_activation(self):
         return self.instructions[-1].activation
 
+    def with_activations_within(self):
+        """The same program, where an activation that alone reads its input is done by the instruction that makes this."""
+        readers = Counter(value for i in self.instructions for value in i.inputs)
+        instructions, makers = [], {}  # value -> the place of the instruction that makes it
+        for i in self.instructions:
+            place = makers.get(i.inputs[0]) if i.op == "activation" and readers[i.inputs[0]] == 1 else None
+            maker = None if place is None else instructions[place]
+            if maker and maker.op in ACTIVATES and maker.activation == LINEAR and not i.activation.rowwise:
+                instructions[place] = maker._replace(output=i.output, activation=i.activation)
+            else:
+                place = len(instructions)
+                instructions.append(i)
+            makers[i.output] = place
+        return self._replace(instructions=tuple(instructions))._renumbered()
+
+    def _renumbered(self):
+        """The same program without the values that no instruction makes."""
+        kept = [0, *sorted(i.output for i in self.instructions)]
+        number = {value: n for n, value in enumerate(kept)}
+        return self._replace(
+            value_shapes=tuple(self.value_shapes[value] for value in kept),
+            instructions=tuple(i._replace(inputs=tuple(number[value] for value in i.inputs), output=number[i.output])
+                               for i in self.instructions),
+        )
+
     def with_activation_apart(self):
         """The same program with its last activation an instruction of its own, which reads the logits."""
         *head, last = self.instructions
         if last.op == "activation":
             return self
-        logits, output = last._replace(activation=ACTIVATIONS["linear"]), len(self.value_shapes)
+        logits, output = last._replace(activation=LINEAR), len(self.value_shapes)
         apart = Instruction("activation", (last.output,), output, activation=last.activation, layer=last.layer)
         return self._replace(value_shapes=(*self.value_shapes, (self.n_out,)), instructions=(*head, logits, apart))
 
@@ -160,6 +188,7 @@ class Plan(ABC):
         self.restraints, self.clip = restraints, clip
         fused = loss.fused_with(program.last_activation) if loss else None
         self.loss = fused or loss  # the row that is run, on the outputs of ``trained``
+        program = program.with_activations_within()
         self.program = program.with_activation_apart() if fused else program
         self.trained = self.program.without_last() if fused else program
         self._free = []

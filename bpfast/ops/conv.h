@@ -138,7 +138,6 @@ static void conv_forward(const bp_job *job, const bp_instruction *it, bp_part pa
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
     const bp_window *k = &it->window;
     const grid g = {out->h, out->w, out->w * out->pitch, out->pitch};
-    const ptrdiff_t at = part.begin * out->ld;
     image x = image_of_input(k, in, out, FEW_CHANNELS);
     real *work = job->work, *scratch = job->scratch, *kernel = kernel_panels(job, it, scratch + copy_size(&x));
     const real *bias = it->bias ? (real *)job->parameters + it->bias->offset : 0;
@@ -152,8 +151,7 @@ static void conv_forward(const bp_job *job, const bp_instruction *it, bp_part pa
                            bias ? bias + first : ZEROS, z);
         }
     }
-    if (!it->fused_relu)
-        activate(it, out, work + out->value + at, work + out->before + at, part.end - part.begin, 0, out->n);
+    activate_rows(job, it, part);
 }
 
 /* -- backward ----------------------------------------------------------------------------------- */

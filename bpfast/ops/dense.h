@@ -12,16 +12,6 @@ static ptrdiff_t scratch_size(ptrdiff_t n_in, ptrdiff_t n_out) {
     return transposed + tiles + vector;
 }
 
-/* y = f(z) for units first .. last of some rows. */
-static void activate(const bp_instruction *it, const bp_value *out, real *y, const real *z, ptrdiff_t rows, ptrdiff_t first,
-                     ptrdiff_t last) {
-    if (!it->activation->forward) return;
-    if (first == 0 && last == out->n) it->activation->forward(y, z, rows, out->n, out->ld, it->hyper);
-    else
-        for (ptrdiff_t at = first; rows > 0; rows--, at += out->ld) /* row by row: the units between are other threads' */
-            it->activation->forward(y + at, z + at, 1, last - first, out->ld, it->hyper);
-}
-
 /* z = x W + b, y = f(z). */
 static void dense_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
@@ -43,7 +33,7 @@ static void dense_forward(const bp_job *job, const bp_instruction *it, bp_part p
                                     .a_k = 1, .B = p.begin, .ldb = p.width, .C = z + first, .ldc = out->ld,
                                     .init = bias + first});
         }
-    if (!it->fused_relu) activate(it, out, y, z, rows, part.first, last);
+    activate(it, out, y, z, rows, part.first, last);
 }
 
 /* The rows of one panel of W^T: t[n] = W[first .. first + width, n], width numbers, for n < n_out. */
@@ -54,15 +44,6 @@ static void transposed_panel(real *t, real *weight, ptrdiff_t n_in, ptrdiff_t n_
             for (ptrdiff_t k = 0; k < width; k += VL)
                 transpose(t + (column + j) * width + k, width, p.begin + (first + k) * p.width + j, p.width);
     }
-}
-
-/* delta = f'(z) * dE/dy in place, for whole rows. */
-static void dense_adjoint(const bp_job *job, const bp_instruction *it, bp_part part) {
-    const bp_value *out = job->values + it->output;
-    const ptrdiff_t at = part.begin * out->ld;
-    real *work = job->work, *delta = work + out->delta + at;
-    it->activation->adjoint(delta, delta, work + out->before + at, work + out->value + at, part.end - part.begin, out->n,
-                            out->ld, it->hyper);
 }
 
 /* dE/dx = delta W^T. */

@@ -25,7 +25,7 @@ static void drop(const bp_job *job, const bp_instruction *it, bp_part part, nois
     ptrdiff_t drawn = 0, first = (job->first_row + part.begin) * blocks * 4; /* words first .. drawn are at hand */
     for (ptrdiff_t r = part.begin; r < part.end; r++) {
         const real *x = row_at(job, in->value, in, r);
-        real *y = row_at(job, out->value, out, r), *factor = row_at(job, out->before, out, r);
+        real *y = row_at(job, out->value, out, r), *factor = row_at(job, out->noted, out, r);
         for (ptrdiff_t j = 0, run; j < n; j += run) {
             const ptrdiff_t word = (job->first_row + r) * blocks * 4 + j, channel = j % out->c, pixel = j / out->c;
             if (word >= drawn) {
@@ -57,7 +57,7 @@ static void alpha_dropout_forward(const bp_job *job, const bp_instruction *it, b
 }
 
 static void dropout_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
-    const ptrdiff_t factor = job->values[it->output].before - job->values[it->output].delta; /* from dy */
+    const ptrdiff_t factor = job->values[it->output].noted - job->values[it->output].delta; /* from dy */
     if (it->adds_dx[0]) FOR_CHANNELS(job, it, part.begin, part.end, dx[j] = FMA(dy[factor + j], dy[j], dx[j]))
     else FOR_CHANNELS(job, it, part.begin, part.end, dx[j] = dy[factor + j] * dy[j])
 }

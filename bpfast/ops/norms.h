@@ -14,7 +14,7 @@ static real *kept_of(const bp_job *job, const bp_value *out, int which) {
 
 /* The two sums of a row, over its pixels: those of the mean and of the squares about it, or of dy and n dy. */
 static real *row_sums(const bp_job *job, const bp_value *out, ptrdiff_t row, int which) {
-    return (real *)job->work + out->before + (2 * row + which) * round_up(out->c, BP_LANES);
+    return (real *)job->work + out->noted + (2 * row + which) * round_up(out->c, BP_LANES);
 }
 
 /* The sum of TERM, a vec made of the numbers at AT, over n places STEP apart, in four chains. */
@@ -84,11 +84,12 @@ static void batch_norm_forward(const bp_job *job, const bp_instruction *it, bp_p
         for (ptrdiff_t j = 0; j < to->c; j++)
             numbers[ROOT * stride + j] = 1 / bp_sqrt(array_of(job, it->statistics[1])[j] + (real)it->settings[0]);
     }
-    const real *mean = numbers + MEAN * stride, *root = numbers + ROOT * stride;
+    const real *mean = numbers + MEAN * stride, *root = numbers + ROOT * stride, floor = floor_of(it);
     if (it->weight) {
         const real *scale = array_of(job, it->weight), *shift = array_of(job, it->bias);
-        FOR_CHANNELS(job, it, part.begin, part.end, y[j] = FMA(scale[j], (x[j] - mean[j]) * root[j], shift[j]))
-    } else FOR_CHANNELS(job, it, part.begin, part.end, y[j] = (x[j] - mean[j]) * root[j])
+        FOR_CHANNELS(job, it, part.begin, part.end, y[j] = not_below(FMA(scale[j], (x[j] - mean[j]) * root[j], shift[j]), floor))
+    } else FOR_CHANNELS(job, it, part.begin, part.end, y[j] = not_below((x[j] - mean[j]) * root[j], floor))
+    activate_rows(job, it, part);
 }
 
 /* The sums of dy and of n dy over places STEP apart, of channels j .. j + VL. */
@@ -188,7 +189,7 @@ static void batch_norm_learn(const bp_job *job, const bp_instruction *it, ptrdif
 
 /* Mean and 1 / sqrt(variance + eps) of a pixel, kept for the way back. */
 static real *pixel_numbers(const bp_job *job, const bp_value *out, ptrdiff_t row, ptrdiff_t pixel) {
-    return (real *)job->work + out->before + row * round_up(2 * out->h * out->w, BP_LANES) + 2 * pixel;
+    return (real *)job->work + out->noted + row * round_up(2 * out->h * out->w, BP_LANES) + 2 * pixel;
 }
 
 /* A pixel of the input and of the output. */
@@ -200,7 +201,7 @@ typedef struct {
 static place place_at(const bp_job *job, const bp_instruction *it, ptrdiff_t row, ptrdiff_t pixel) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
     return (place){row_at(job, in->value, in, row) + pixel * in->pitch, row_at(job, out->delta, out, row) + pixel * out->pitch,
-                   row_at(job, out->value, out, row) + pixel * out->pitch,
+                   row_at(job, out->before, out, row) + pixel * out->pitch,
                    row_at(job, in->delta, in, row) + pixel * in->pitch, pixel_numbers(job, out, row, pixel)};
 }
 
@@ -208,6 +209,7 @@ static void layer_norm_forward(const bp_job *job, const bp_instruction *it, bp_p
     const bp_value *out = job->values + it->output;
     const ptrdiff_t n = out->c, whole = WHOLE(round_up(n, VL)), pixels = out->h * out->w;
     const real *scale = it->weight ? array_of(job, it->weight) : 0, *shift = it->bias ? array_of(job, it->bias) : 0;
+    const real floor = floor_of(it);
     for (ptrdiff_t i = part.begin * pixels; i < part.end * pixels; i++) {
         const place p = place_at(job, it, i / pixels, i % pixels);
         real sum, squares;
@@ -215,9 +217,12 @@ static void layer_norm_forward(const bp_job *job, const bp_instruction *it, bp_p
         const real mean = p.numbers[0] = sum / (real)n;
         LANES_OF(squares, n, (loadu(p.x + at) - splat(mean)) * (loadu(p.x + at) - splat(mean)))
         const real root = p.numbers[1] = 1 / bp_sqrt(squares / (real)n + (real)it->settings[0]);
-        if (scale) INDEPENDENT for (ptrdiff_t j = 0; j < whole; j++) p.y[j] = FMA(scale[j], (p.x[j] - mean) * root, shift[j]);
-        else INDEPENDENT for (ptrdiff_t j = 0; j < whole; j++) p.y[j] = (p.x[j] - mean) * root;
+        if (scale)
+            INDEPENDENT for (ptrdiff_t j = 0; j < whole; j++)
+                p.y[j] = not_below(FMA(scale[j], (p.x[j] - mean) * root, shift[j]), floor);
+        else INDEPENDENT for (ptrdiff_t j = 0; j < whole; j++) p.y[j] = not_below((p.x[j] - mean) * root, floor);
     }
+    activate_rows(job, it, part);
 }
 
 /* dx = root (g - mean of g - n mean of n g), g = scale dy. */

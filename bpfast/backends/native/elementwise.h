@@ -9,10 +9,6 @@ INLINE void pass_on(real *dx, const real *dy, ptrdiff_t n, int adds) {
         INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) dx[i] += dy[i];
 }
 
-INLINE real *row_at(const bp_job *job, ptrdiff_t offset, const bp_value *value, ptrdiff_t row) {
-    return (real *)job->work + offset + row * value->ld;
-}
-
 /* -- y = f(x) ----------------------------------------------------------------------------------- */
 
 static void activation_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
@@ -40,17 +36,23 @@ static void activation_backward(const bp_job *job, const bp_instruction *it, bp_
 
 static void add_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *values = job->values, *out = values + it->output;
-    real *y = row_at(job, out->value, out, part.begin);
+    real *y = row_at(job, out->before, out, part.begin);
     const real *a = row_at(job, values[it->inputs[0]].value, out, part.begin);
-    const real *b = row_at(job, values[it->inputs[1]].value, out, part.begin);
-    INDEPENDENT for (ptrdiff_t i = 0, n = (part.end - part.begin) * out->ld; i < n; i++) y[i] = a[i] + b[i];
+    const real *b = row_at(job, values[it->inputs[1]].value, out, part.begin), floor = floor_of(it);
+    INDEPENDENT for (ptrdiff_t i = 0, n = (part.end - part.begin) * out->ld; i < n; i++)
+        y[i] = not_below(a[i] + b[i], floor);
+    activate_rows(job, it, part);
 }
 
+/* An input that nothing else reads may have the output's delta for its own. */
 static void add_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *out = job->values + it->output;
-    for (int s = 0; s < it->n_inputs; s++)
-        pass_on(row_at(job, job->values[it->inputs[s]].delta, out, part.begin), row_at(job, out->delta, out, part.begin),
-                (part.end - part.begin) * out->ld, it->adds_dx[s]);
+    for (int s = 0; s < it->n_inputs; s++) {
+        const bp_value *in = job->values + it->inputs[s];
+        if (in->delta != out->delta)
+            pass_on(row_at(job, in->delta, out, part.begin), row_at(job, out->delta, out, part.begin),
+                    (part.end - part.begin) * out->ld, it->adds_dx[s]);
+    }
 }
 
 /* -- y = x in another shape: channels may lie closer together, or farther apart --------------------- */
@@ -93,7 +95,7 @@ static void reshape_backward(const bp_job *job, const bp_instruction *it, bp_par
             for (ptrdiff_t pixel = 0; pixel < in->h * in->w; pixel++) {                                           \
                 const real *x = row_at(job, in->value, in, r) + pixel * in->pitch;                                \
                 const real *dy = row_at(job, out->delta, out, r) + pixel * out->pitch;                            \
-                real *y = row_at(job, out->value, out, r) + pixel * out->pitch;                                   \
+                real *y = row_at(job, out->before, out, r) + pixel * out->pitch;                                    \
                 real *dx = row_at(job, in->delta, in, r) + pixel * in->pitch;                                     \
                 (void)x, (void)dy, (void)y, (void)dx;                                                             \
                 INDEPENDENT for (ptrdiff_t j = first, stop = first + WHOLE(round_up((last) - first, VL)); j < stop; j++) { \
@@ -101,8 +103,6 @@ static void reshape_backward(const bp_job *job, const bp_instruction *it, bp_par
                 }                                                                                                 \
             }                                                                                                     \
     }
-
-static const real *array_of(const bp_job *job, const bp_parameter *p) { return (const real *)job->parameters + p->offset; }
 
 static void scale_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const real *scale = array_of(job, it->weight);

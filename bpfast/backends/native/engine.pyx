@@ -196,7 +196,7 @@ cdef class Buffers:
         for i in range(self.layout.n_values):
             values[i] = of_one_row[i]
             values[i].value, values[i].before = n_rows * of_one_row[i].value, n_rows * of_one_row[i].before
-            values[i].delta = n_rows * of_one_row[i].delta
+            values[i].noted, values[i].delta = n_rows * of_one_row[i].noted, n_rows * of_one_row[i].delta
             values[i].kept = n_rows * self.layout.row_size + of_one_row[i].kept
         self.run.job.values, self.run.job.work = values, self.work.data
         self.run.targets, self.run.shares = self.targets.data, <double *>self.shares.data

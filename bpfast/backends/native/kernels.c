@@ -217,6 +217,7 @@ static const bp_update updates[] = {
 /* -- instructions ------------------------------------------------------------------------------- */
 
 #include "panels.h"
+#include "rows.h"
 #include "../../ops/regularization.h"
 #include "../../ops/dense.h"
 #include "../../ops/conv.h"
@@ -227,22 +228,22 @@ static const bp_update updates[] = {
 #include "../../ops/norms.h"
 
 static const bp_op ops[] = {
-    {.name = "dense", .forward = dense_forward, .adjoint = dense_adjoint, .backward = dense_backward,
+    {.name = "dense", .forward = dense_forward, .adjoint = activated_adjoint, .backward = dense_backward,
      .gradient = dense_gradient, .clean = dense_clean, .shares_units = 1},
-    {.name = "conv", .forward = conv_forward, .adjoint = dense_adjoint, .backward = conv_backward,
+    {.name = "conv", .forward = conv_forward, .adjoint = activated_adjoint, .backward = conv_backward,
      .gradient = conv_gradient, .clean = dense_clean},
     {.name = "max_pool", .forward = max_pool_forward, .backward = max_pool_backward},
     {.name = "avg_pool", .forward = avg_pool_forward, .backward = avg_pool_backward},
     {.name = "activation", .forward = activation_forward, .backward = activation_backward},
-    {.name = "add", .forward = add_forward, .backward = add_backward},
+    {.name = "add", .adjoint = activated_adjoint, .forward = add_forward, .backward = add_backward},
     {.name = "reshape", .forward = reshape_forward, .backward = reshape_backward},
     {.name = "scale", .forward = scale_forward, .backward = scale_backward, .gradient = scale_gradient},
     {.name = "standardize", .forward = standardize_forward, .backward = standardize_backward},
     {.name = "dropout", .forward = dropout_forward, .backward = dropout_backward},
     {.name = "alpha_dropout", .forward = alpha_dropout_forward, .backward = dropout_backward},
-    {.name = "batch_norm", .prepare = batch_norm_prepare, .forward = batch_norm_forward, .collect = batch_norm_collect,
+    {.name = "batch_norm", .adjoint = activated_adjoint, .prepare = batch_norm_prepare, .forward = batch_norm_forward, .collect = batch_norm_collect,
      .backward = batch_norm_backward, .gradient = batch_norm_gradient, .learn = batch_norm_learn, .mixes_rows = 1},
-    {.name = "layer_norm", .forward = layer_norm_forward, .backward = layer_norm_backward,
+    {.name = "layer_norm", .adjoint = activated_adjoint, .forward = layer_norm_forward, .backward = layer_norm_backward,
      .gradient = layer_norm_gradient},
     {0}};
 

@@ -10,8 +10,9 @@ enum { BP_MAX_SLOTS = 3, BP_MAX_COEFFICIENTS = 7, BP_MAX_HYPER = 2, BP_MAX_STATI
 typedef struct {
     ptrdiff_t n, ld;
     ptrdiff_t value;  /* y */
-    ptrdiff_t before; /* the pre-activation or a factor, where the way back reads it; else the same as value */
-    ptrdiff_t delta;  /* dE/dy, then dE/d(pre-activation) */
+    ptrdiff_t before; /* the pre-activation z, where the way back reads it; else the same as value */
+    ptrdiff_t noted;  /* what an instruction notes of a row for the way back: factors, sums, moments */
+    ptrdiff_t delta;  /* dE/dy, then dE/dz */
     ptrdiff_t kept;   /* what an instruction keeps of a batch */
     ptrdiff_t h, w, c, pitch;
 } bp_value;
@@ -82,8 +83,8 @@ struct bp_instruction {
     int adds_dx[2];                 /* another instruction has written this input's delta before */
     const bp_parameter *weight, *bias;
     const bp_activation *activation;
-    int fused_relu;                 /* the activation is done by the product */
-    int masked;                     /* and its adjoint by the product that makes this output's delta, */
+    int fused_relu;                 /* the activation is done as the numbers are made */
+    int masked;                     /* and its adjoint as this output's delta is made, */
     int masks_dx;                   /* which is this one's, for its input */
     double hyper[BP_MAX_HYPER];
     const bp_parameter *statistics[BP_MAX_STATISTICS];

@@ -6,7 +6,7 @@ cdef extern from "plan.h" nogil:
     enum: BP_MAX_SLOTS, BP_MAX_COEFFICIENTS, BP_MAX_HYPER, BP_MAX_STATISTICS, BP_LANES, BP_MAX_THREADS, BP_float, BP_double
 
     ctypedef struct bp_value:
-        Py_ssize_t n, ld, value, before, delta, kept, h, w, c, pitch
+        Py_ssize_t n, ld, value, before, noted, delta, kept, h, w, c, pitch
 
     ctypedef struct bp_window:
         Py_ssize_t height, width, stride_y, stride_x, top, left

@@ -22,7 +22,7 @@ cdef class Layout:
     cdef readonly int n_values, n_parameters
     cdef bint of_input, pads_data
     cdef readonly dict shapes, numbers  # name -> shape, index into parameters
-    cdef int _place(self, bp_value *value, shape, maker, Py_ssize_t line) except -1
+    cdef int _place(self, bp_value *value, shape, maker, const bp_value *replaced, Py_ssize_t line) except -1
     cdef Py_ssize_t _take(self, Py_ssize_t n)
     cdef const bp_parameter *find(self, name) except NULL
     cdef checked(self, name, array)

@@ -10,12 +10,13 @@ from libc.string cimport memcmp, memcpy, memset, strcmp
 from .plan cimport *
 
 import math
+from collections import Counter
 
 import numpy as np
 
 from ... import config
 from ...ops.regularization import NO_RESTRAINT
-from ..base import Noise, Norm, Window, native_dtype
+from ..base import ACTIVATES, LINEAR, Noise, Norm, Window, native_dtype
 
 cdef extern from "levels.h" nogil:
     int bp_runs(const char *)
@@ -29,7 +30,7 @@ TYPES = {np.dtype(name): code for code, name in
 TYPES[np.dtype(bool)] = TYPES[np.dtype("u1")]
 
 
-PRODUCTS = "dense", "conv"  # which do an activation on the way
+PRODUCTS = "dense", "conv"
 MASKS_DX = *PRODUCTS, "max_pool", "avg_pool"  # which can do the adjoint of the relu before them, too
 NOISES = "dropout", "alpha_dropout"
 
@@ -173,6 +174,14 @@ cdef Py_ssize_t whole_lanes(Py_ssize_t n):
     return (n + BP_LANES - 1) // BP_LANES * BP_LANES
 
 
+def replaced_by_sums(program, makers):
+    """-> {sum: term}, values: a term that nothing else reads, not even the way back, gives its place to the sum."""
+    readers = Counter(value for i in program.instructions for value in i.inputs)
+    free = {value for value, i in makers.items()
+            if readers[value] == 1 and i.op in ACTIVATES and i.activation == LINEAR}
+    return {i.output: i.inputs[1] for i in program.instructions if i.op == "add" and i.inputs[1] in free}
+
+
 cdef class Layout:
     """Where the values of a program lie in a workspace, and its parameters and statistics in the arenas of a State.
 
@@ -189,10 +198,13 @@ cdef class Layout:
         if self.values == NULL or self.parameters == NULL:
             raise MemoryError
         makers = {i.output: i for i in program.instructions}
+        replaced = replaced_by_sums(program, makers)
         # The data lie without padding, but where a delta is written or what reads them goes over rows as they lie.
         self.pads_data = of_input or any(i.op in ("activation", "add") and 0 in i.inputs for i in program.instructions)
+        cdef const bp_value *place
         for number, shape in enumerate(program.value_shapes):
-            self._place(&self.values[number], shape, makers.get(number), CACHE_LINE // <Py_ssize_t>dtype.itemsize)
+            place = &self.values[<int>replaced[number]] if number in replaced else NULL
+            self._place(&self.values[number], shape, makers.get(number), place, CACHE_LINE // <Py_ssize_t>dtype.itemsize)
         cdef bp_parameter *p
         for number, (name, shape) in enumerate(self.shapes.items()):
             self.numbers[name] = number
@@ -209,8 +221,11 @@ cdef class Layout:
         free(self.values)
         free(self.parameters)
 
-    cdef int _place(self, bp_value *value, shape, maker, Py_ssize_t line) except -1:
-        """Pixels lie whole vectors apart, so that kernels may store their last channels with padding; the data do not."""
+    cdef int _place(self, bp_value *value, shape, maker, const bp_value *replaced, Py_ssize_t line) except -1:
+        """Pixels lie whole vectors apart, so that kernels may store their last channels with padding; the data do not.
+
+        ``replaced``: a value of the same shape whose place this one takes, or NULL.
+        """
         cdef Py_ssize_t channels = whole_lanes(shape[-1])
         op = maker.op if maker else "gather"
         value.h, value.w, value.c = (1,) * (3 - len(shape)) + shape
@@ -220,18 +235,17 @@ cdef class Layout:
         value.ld = whole_lanes(value.n)
         if value.ld > line and value.ld // line % 2 == 0:
             value.ld += BP_LANES  # rows an odd number of cache lines apart do not crowd one set of the cache
-        value.value = self._take(value.ld)
+        value.before = replaced.value if replaced else self._take(value.ld)
+        value.value = self._take(value.ld) if op in ACTIVATES and "x" in maker.activation.keeps else value.before
         if op == "batch_norm":
-            value.before = self._take(2 * channels)  # sums of each row
+            value.noted = self._take(2 * channels)  # sums of each row
             value.kept, self.kept_size = self.kept_size, self.kept_size + 3 * channels  # and of the batch
             self.scratch_size = max(self.scratch_size, 3 * channels)
         elif op == "layer_norm":
-            value.before = self._take(whole_lanes(2 * pixels))  # mean and deviation of each pixel
-        elif op in PRODUCTS and "x" in maker.activation.keeps or op in NOISES:
-            value.before = self._take(value.ld)
-        else:
-            value.before = value.value
-        value.delta = self._take(value.ld)
+            value.noted = self._take(whole_lanes(2 * pixels))  # mean and 1 / deviation of each pixel
+        elif op in NOISES:
+            value.noted = self._take(value.ld)  # factors
+        value.delta = replaced.delta if replaced else self._take(value.ld)
         return 0
 
     cdef Py_ssize_t _take(self, Py_ssize_t n):
@@ -311,7 +325,7 @@ cdef class Sequence:
                     &it.window, &layout.values[it.inputs[0]], &layout.values[it.output]))
             it.activation = find_activation(layout.kernels, instruction.activation.name)
             copy_hyper(it.hyper, instruction.activation)
-            it.fused_relu = (instruction.op in PRODUCTS and instruction.activation.name == "relu"
+            it.fused_relu = (instruction.op in ACTIVATES and instruction.activation.name == "relu"
                              and program.width(instruction.output) > 1)
         self._fuse_relu_adjoints(program)
         for i in range(self.n):
