@@ -9,7 +9,17 @@ from .backends import show_config
 from .callbacks import Callback, EarlyStopping, StopBelow, TimeLimit
 from .divergence import DivergenceError
 from .history import History
-from .images import AvgPool2D, Conv1D, Conv2D, GlobalAvgPool2D, MaxPool2D, ResidualBlock, resnet
+from .images import (
+    AvgPool1D,
+    AvgPool2D,
+    Conv1D,
+    Conv2D,
+    GlobalAvgPool1D,
+    GlobalAvgPool2D,
+    MaxPool1D,
+    MaxPool2D,
+    ResidualBlock,
+)
 from .initializers import Constant, Glorot, He, LeCun, Normal, Orthogonal, TruncatedNormal, Uniform, Zeros
 from .layers import (
     Activation,
@@ -43,6 +53,7 @@ from .optimizers import (
     Rprop,
 )
 from .regularizers import L1, L2, ClipGlobalNorm, ClipNorm, ClipValue, MaxNorm, WeightDecay
+from .resnet import resnet
 from .schedules import (
     ConstantRate,
     CosineDecay,
@@ -95,6 +106,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "AlphaDropout",
+    "AvgPool1D",
     "AvgPool2D",
     "BatchNorm",
     "Callback",
@@ -113,6 +125,7 @@ __all__ = [
     "EarlyStopping",
     "ExponentialDecay",
     "Flatten",
+    "GlobalAvgPool1D",
     "GlobalAvgPool2D",
     "Glorot",
     "GradientError",
@@ -125,6 +138,7 @@ __all__ = [
     "LearningRateTest",
     "Lion",
     "MaxNorm",
+    "MaxPool1D",
     "MaxPool2D",
     "Momentum",
     "Nadam",

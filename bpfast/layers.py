@@ -16,7 +16,7 @@ class Layer(Description):
     """A layer describes itself: its shape, its parameters, and the instructions that run it."""
 
     __slots__ = ()
-    output_activation = ACTIVATIONS["linear"]  # what makes this layer's outputs
+    output_activation = ACTIVATIONS["linear"]  # what makes this layer's outputs; None: what makes its inputs
 
     @abstractmethod
     def build(self, builder, x):
@@ -81,6 +81,7 @@ class Flatten(Layer):
     """An image (height, width, channels) as a vector, row by row of pixels; a vector stays as it is."""
 
     __slots__ = ("name",)
+    output_activation = None
 
     def __init__(self, *, name=None):
         self._set(name=check_name("Flatten", name))
@@ -110,8 +111,9 @@ class Scale(Layer):
 class Standardize(Layer):
     """y = (x - mean) / deviation of every input, or channel of an image; the first layer.
 
-    Mean and deviation are those of the rows that the first ``fit`` learns from.  An input that never changes has
-    deviation 1, so that y is 0.
+    Mean and deviation are those of the rows that the first ``fit`` learns from, and stay so; before it y = x.  An input
+    that never changes has deviation 1, so that y is 0.  ``network.statistics`` holds them, and in "0.known" whether
+    they have been learned: set this to 0 to learn them anew at the next fit, to 1 with numbers of your own.
     """
 
     __slots__ = ("name",)
@@ -120,7 +122,7 @@ class Standardize(Layer):
         self._set(name=check_name("Standardize", name))
 
     def build(self, builder, x):
-        if x != 0:
+        if x != 0 or builder.path.count("."):
             builder.refuse("it must be the first layer, since it learns from the data; within, use BatchNorm()")
         shape = builder.shape(x)
         mean, deviation = builder.statistic("mean", shape[-1:], 0), builder.statistic("deviation", shape[-1:], 1)
@@ -152,7 +154,8 @@ class Dropout(Layer):
 class AlphaDropout(Dropout):
     """Dropout for "selu" networks: a dropped unit is set to selu(-inf), and mean 0 and variance 1 stay what they are.
 
-    y = a (x m + alpha' (1 - m)) + b in training.   Source: Klambauer, Unterthiner, Mayr & Hochreiter 2017, eq. 9.
+    y = a (x m + d (1 - m)) + b in training, d = selu(-inf), q = 1 - rate, a = (q + d^2 q (1 - q))^(-1/2),
+    b = -a (1 - q) d.   Source: Klambauer, Unterthiner, Mayr & Hochreiter 2017, section 2, "New Dropout Technique".
     """
 
     __slots__ = ()
@@ -177,14 +180,15 @@ class BatchNorm(Normalization):
     """y = scale (x - mean) / sqrt(variance + eps) + shift, for every unit, or channel of an image.
 
     In training mean and variance are those of the batch, else running ones: every step takes the share ``momentum``
-    from the batch, running = (1 - momentum) running + momentum batch, where the variance is the unbiased one.
+    from the batch, running = (1 - momentum) running + momentum batch, where the variance is the unbiased one.  (What
+    Keras calls momentum is 1 minus this.)  The number of units or channels is found from the data.
     A batch of a single vector has no variance: y = shift, and only the running mean follows.
     Source: Ioffe & Szegedy 2015, algorithms 1 and 2.
     """
 
     __slots__ = ("momentum", "eps", "affine", "name")
 
-    def __init__(self, momentum=0.1, eps=1e-5, affine=True, *, name=None):
+    def __init__(self, *, momentum=0.1, eps=1e-5, affine=True, name=None):
         self._set(
             momentum=check_real(momentum, "BatchNorm: momentum", "[0, 1]"),
             eps=check_real(eps, "BatchNorm: eps", "(0, inf)"),
@@ -203,12 +207,12 @@ class BatchNorm(Normalization):
 class LayerNorm(Normalization):
     """y = scale (x - mean) / sqrt(variance + eps) + shift, mean and variance over the units of each row.
 
-    Of an image they are over the channels of each pixel.   Source: Ba, Kiros & Hinton 2016, eq. 4.
+    Of an image they are over the channels of each pixel.   Source: Ba, Kiros & Hinton 2016, eq. 3 and 4.
     """
 
     __slots__ = ("eps", "affine", "name")
 
-    def __init__(self, eps=1e-5, affine=True, *, name=None):
+    def __init__(self, *, eps=1e-5, affine=True, name=None):
         self._set(
             eps=check_real(eps, "LayerNorm: eps", "(0, inf)"),
             affine=check_flag(affine, "LayerNorm: affine"),

@@ -131,6 +131,27 @@ def slope(f, x, v):
         return differences(f, x, v)
 
 
+def check_pair(forward, gradients, inputs, rng):
+    """The adjoint of a forward: <dy, f'(a) v> = <da, v> for every input a, for random dy and v; in every dtype.
+
+    forward(*inputs) -> y, gradients(dy, *inputs) -> one array for each input, in its shape and dtype.
+    """
+    y = forward(*inputs)
+    for _ in range(3):
+        dy = rng.normal(size=y.shape)
+        for i, (array, gradient) in enumerate(zip(inputs, gradients(dy, *inputs), strict=True)):
+            v = rng.normal(size=array.shape)
+            expected = (dy * slope(lambda moved, i=i: forward(*inputs[:i], moved, *inputs[i + 1 :]), array, v)).sum()
+            assert gradient.shape == array.shape
+            np.testing.assert_allclose((gradient * v).sum(), expected, rtol=1e-12, atol=1e-11)
+    exact = [y, *gradients(dy, *inputs)]
+    for dtype, tolerance in (("f8", 1e-12), ("f4", 1e-4), ("g", 1e-12), ("c16", 1e-12), ("c8", 1e-4)):
+        others = [array.astype(dtype) for array in inputs]
+        for array, expected in zip([forward(*others), *gradients(dy.astype(dtype), *others)], exact, strict=True):
+            assert array.dtype == dtype
+            np.testing.assert_allclose(array, expected, rtol=tolerance, atol=tolerance)
+
+
 def differences(f, x, v, step=1e-3):
     """-> f'(x) v by central differences of fourth order."""
     near, far = (f(x + h * v) - f(x - h * v) for h in (step, 2 * step))

@@ -77,18 +77,21 @@ BEYOND = {  # dense
         [bp.Standardize(), bp.AvgPool2D((3, 2), stride=1, padding="same"), bp.Conv2D(2, 2, "tanh"),
          bp.MaxPool2D(3, stride=2, padding="same"), bp.AvgPool2D(2, padding="valid"), bp.Flatten(), D(2)],
         "squared_error", (8, 7, 2)),
+    "pool-1d": Case(
+        [bp.AvgPool1D(3, 1, padding="same"), bp.Conv1D(3, 2, "tanh"), bp.MaxPool1D(3, 2), bp.GlobalAvgPool1D(), D(2)],
+        "squared_error", (9, 2)),
     "batch_norm": Case(
-        [D(4, "tanh"), bp.BatchNorm(), bp.Activation("gelu"), bp.BatchNorm(0.3, 1e-3, affine=False), D(2)],
+        [D(4, "tanh"), bp.BatchNorm(), bp.Activation("gelu"), bp.BatchNorm(momentum=0.3, eps=1e-3, affine=False), D(2)],
         "squared_error"),
     "batch_norm-images": Case(
         [bp.Conv2D(2, 2, bias=False), bp.BatchNorm(), bp.Activation("tanh"), bp.Conv2D(3, 1, bias=False),
-         bp.BatchNorm(1.0, affine=False), bp.Activation("gelu"), bp.MaxPool2D(2), bp.Flatten(), D(2, "softmax")],
-        "cross_entropy", (4, 3, 2), weighted=True),
+         bp.BatchNorm(momentum=1.0, affine=False), bp.Activation("gelu"), bp.MaxPool2D(2), bp.Flatten(),
+         D(2, "softmax")], "cross_entropy", (4, 3, 2), weighted=True),
     "layer_norm": Case(
-        [bp.LayerNorm(affine=False), D(6, "tanh"), bp.LayerNorm(1e-3), R(bp.Scale(0.1)), D(2)], "squared_error",
+        [bp.LayerNorm(affine=False), D(6, "tanh"), bp.LayerNorm(eps=1e-3), R(bp.Scale(0.1)), D(2)], "squared_error",
         weighted=True),
     "layer_norm-images": Case(
-        [bp.LayerNorm(1e-2), bp.Conv2D(3, 2, "tanh"), bp.LayerNorm(affine=False), bp.GlobalAvgPool2D(), D(2)],
+        [bp.LayerNorm(eps=1e-2), bp.Conv2D(3, 2, "tanh"), bp.LayerNorm(affine=False), bp.GlobalAvgPool2D(), D(2)],
         "squared_error", (4, 3, 3)),
     "projection": Case(
         [R(bp.Conv2D(2, 3, "tanh", stride=2), shortcut=bp.AvgPool2D(2, padding="same")),

@@ -1,4 +1,4 @@
-"""The texts of convolution, pooling, normalisation and dropout: against their definitions, written out as loops,
+"""The texts of convolution, pooling and normalisation: against their definitions, written out as loops,
 against differentiation, and against PyTorch."""
 
 import itertools
@@ -6,25 +6,21 @@ import math
 
 import numpy as np
 import pytest
-from checks import slope
+from checks import check_pair
 
-from bpfast.ops.activations import SELU_ALPHA, SELU_SCALE
 from bpfast.ops.conv import conv_backward, conv_forward, out_size, same_padding, taps_adjoint
-from bpfast.ops.dropout import alpha_dropout, dropout, dropout_backward, dropout_factors, dropout_forward, kept
 from bpfast.ops.norms import (
     batch_norm_backward,
     batch_norm_forward,
+    batch_norm_learn,
     layer_norm_backward,
     layer_norm_forward,
     normalize,
     normalize_backward,
-    running,
     standardize_backward,
     standardize_forward,
-    unbiased,
 )
 from bpfast.ops.pool import avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward
-from bpfast.ops.random import DROPOUT, philox
 
 NONE = ((0, 0), (0, 0))
 WINDOWS = {  # shape of x, size, stride, padding
@@ -40,27 +36,6 @@ WINDOWS = {  # shape of x, size, stride, padding
 every_window = pytest.mark.parametrize("shape, size, stride, padding", WINDOWS.values(), ids=WINDOWS)
 every_norm_shape = pytest.mark.parametrize("shape", [(7, 3), (2, 1), (4, 3, 2, 5), (1, 2, 2, 1), (1, 1, 3, 3)], ids=str)
 EPS = 1e-3
-
-
-def check_pair(forward, gradients, inputs, rng):
-    """The adjoint of a forward: <dy, f'(a) v> = <da, v> for every input a, for random dy and v; in every dtype.
-
-    forward(*inputs) -> y, gradients(dy, *inputs) -> one array for each input, in its shape and dtype.
-    """
-    y = forward(*inputs)
-    for _ in range(3):
-        dy = rng.normal(size=y.shape)
-        for i, (array, gradient) in enumerate(zip(inputs, gradients(dy, *inputs), strict=True)):
-            v = rng.normal(size=array.shape)
-            expected = (dy * slope(lambda moved, i=i: forward(*inputs[:i], moved, *inputs[i + 1 :]), array, v)).sum()
-            assert gradient.shape == array.shape
-            np.testing.assert_allclose((gradient * v).sum(), expected, rtol=1e-12, atol=1e-11)
-    exact = [y, *gradients(dy, *inputs)]
-    for dtype, tolerance in (("f8", 1e-12), ("f4", 1e-4), ("g", 1e-12), ("c16", 1e-12), ("c8", 1e-4)):
-        others = [array.astype(dtype) for array in inputs]
-        for array, expected in zip([forward(*others), *gradients(dy.astype(dtype), *others)], exact, strict=True):
-            assert array.dtype == dtype
-            np.testing.assert_allclose(array, expected, rtol=tolerance, atol=tolerance)
 
 
 def caught():
@@ -324,94 +299,16 @@ def test_a_faulty_norm_is_found(rng):
                    rng)
 
 
-def test_running_and_unbiased(rng):
+def test_batch_norm_learn(rng):
     values, old = rng.normal(size=(9, 3)).astype(np.float32), np.ones(3, np.float32)
     _, mean, variance = batch_norm_forward(values, 1, 0, EPS)
-    estimate = unbiased(variance, 9)
-    np.testing.assert_allclose(estimate, np.var(values, axis=0, ddof=1), rtol=1e-5)
-    np.testing.assert_array_equal(unbiased(variance, 1), variance)
-    np.testing.assert_allclose(running(old, estimate, 0.1), 0.9 + 0.1 * estimate, rtol=1e-6)
-    np.testing.assert_array_equal(running(old, mean, 1), mean)
-    assert running(old, estimate, 0.1).dtype == np.float32
-
-
-# -- dropout --------------------------------------------------------------------------------------------------
-
-RATES = (0.0, 0.1, 0.5, 0.9)
-KINDS = (dropout, alpha_dropout)
-
-
-@pytest.mark.parametrize("shape", [(3, 2, 5), (4, 8), (2, 1)], ids=str)
-def test_the_draw_is_what_the_text_says(shape):
-    """Word for word, from the cipher of single counters; at a rate of word / 2**32 the unit is kept just yet."""
-    seed, layer, step, units = 2**40 + 5, 300, 2**33 + 7, math.prod(shape[1:])
-    for i, j in np.ndindex(shape[0], units):
-        counter = (i * math.ceil(units / 4) + j // 4, DROPOUT + 256 * layer, step % 2**32, step // 2**32)
-        word = int(philox([counter], (seed % 2**32, seed // 2**32))[0, j % 4])
-        for threshold in (2**31, word, word + 1):
-            mask = kept(seed, layer, step, shape, threshold / 2**32)
-            assert mask.dtype == bool and mask.shape == shape
-            assert mask.reshape(-1, units)[i, j] == (word >= threshold)
-
-
-@pytest.mark.parametrize("units", [1, 3, 4, 7, 64])
-def test_a_row_is_drawn_by_itself(units):
-    many = kept(3, 1, 5, (50, units), 0.4)
-    for rows in (1, 2, 49):
-        np.testing.assert_array_equal(kept(3, 1, 5, (rows, units), 0.4), many[:rows])
-    np.testing.assert_array_equal(kept(3, 1, 5, (50, units, 1), 0.4)[..., 0], many)
-    if units == 64:
-        assert len({row.tobytes() for row in many}) == 50
-
-
-def test_masks_are_independent():
-    """Of another seed, layer or step: equal in half of the places, within five standard deviations."""
-    n = 20_000
-    masks = [kept(*key, (100, n // 100), 0.5).ravel()
-             for key in ((0, 0, 0), (1, 0, 0), (2**32, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 2**32), (0, 2**24 - 1, 0))]
-    for one, other in itertools.combinations(masks, 2):
-        assert abs((one == other).mean() - 0.5) < 5 * 0.5 / math.sqrt(n)
-
-
-@pytest.mark.parametrize("rate", RATES)
-def test_the_share_of_kept_units(rate):
-    mask = kept(1, 2, 3, (200, 101), rate)
-    assert abs(mask.mean() - (1 - rate)) <= 5 * math.sqrt(rate * (1 - rate) / mask.size)
-    assert mask.all() or rate
-    assert not kept(1, 2, 3, (200, 101), math.nextafter(1, 0)).any()  # the threshold is 2**32: no word reaches it
-
-
-@pytest.mark.parametrize("rate", RATES)
-def test_dropout_is_its_definition(rate, rng):
-    x = rng.normal(size=(5, 7))
-    mask = rng.random(x.shape) >= rate
-    y = dropout_forward(x, *dropout_factors(mask, dropout(rate), x.dtype))
-    np.testing.assert_allclose(y, x * mask / (1 - rate), rtol=1e-15)
-    q, d = 1 - rate, -SELU_SCALE * SELU_ALPHA
-    a = (q + d**2 * q * (1 - q)) ** -0.5
-    b = -a * (1 - q) * d
-    y = dropout_forward(x, *dropout_factors(mask, alpha_dropout(rate), x.dtype))
-    np.testing.assert_allclose(y, a * (x * mask + d * (1 - mask)) + b, rtol=1e-13, atol=1e-14)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("rate", RATES)
-def test_dropout_adjoint(kind, rate, rng):
-    mask = rng.random((5, 7)) >= rate
-    pair = (lambda x: dropout_forward(x, *dropout_factors(mask, kind(rate), x.dtype)),
-            lambda dy, x: [dropout_backward(dy, dropout_factors(mask, kind(rate), x.dtype)[0])])
-    check_pair(*pair, [rng.normal(size=(5, 7))], rng)
-
-
-@pytest.mark.parametrize("rate", RATES)
-def test_what_dropout_leaves_as_it_is(rate, rng):
-    """The mean of both kinds on normal numbers, the variance of alpha dropout, within five standard deviations."""
-    x = rng.normal(size=(400, 250))
-    mask = kept(7, 0, 0, x.shape, rate)
-    for kind in KINDS:
-        y = dropout_forward(x, *dropout_factors(mask, kind(rate), x.dtype))
-        assert abs(y.mean()) < 5 * y.std() / math.sqrt(x.size)
-    assert abs(y.var() - 1) < 5 * np.square(y - y.mean()).std() / math.sqrt(x.size)
+    learned = batch_norm_learn(old, old, mean, variance, 9, 0.1)
+    expected = 0.9 + 0.1 * values.mean(axis=0), 0.9 + 0.1 * np.var(values, axis=0, ddof=1)
+    for array, exact in zip(learned, expected, strict=True):
+        np.testing.assert_allclose(array, exact, rtol=1e-5)
+        assert array.dtype == np.float32
+    np.testing.assert_array_equal(batch_norm_learn(old, old, mean, variance, 9, 1)[0], mean)
+    np.testing.assert_array_equal(batch_norm_learn(old, 2 * old, mean, variance, 1, 0.1)[1], 2 * old)
 
 
 # -- PyTorch --------------------------------------------------------------------------------------------------
@@ -483,8 +380,9 @@ def test_norms_like_pytorch(torch, shape, rng):
                                 else (normalize_backward, (mean, variance)))
         for gradient, leaf in zip(function(dy, x, scale, *statistics, EPS), leaves, strict=True):
             same(gradient, leaf.grad)
-    same(running(mean, batch_mean, 0.1), t_mean)
-    same(running(variance, unbiased(batch_variance, n), 0.1), t_variance)
+    learned = batch_norm_learn(mean, variance, batch_mean, batch_variance, n, 0.1)
+    same(learned[0], t_mean)
+    same(learned[1], t_variance)
 
     leaves = [torch.tensor(array, requires_grad=True) for array in (x, scale, shift)]
     theirs = functional.layer_norm(leaves[0], (c,), *leaves[1:], EPS)

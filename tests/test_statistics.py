@@ -12,7 +12,8 @@ import bpfast as bp
 
 D = bp.Dense
 NORMED = [D(5, "tanh"), bp.BatchNorm(), D(2)]
-IMAGES = [bp.Conv2D(3, 2, bias=False), bp.BatchNorm(0.3), bp.Activation("tanh"), bp.Dropout(0.2), bp.Flatten(), D(2)]
+IMAGES = [bp.Conv2D(3, 2, bias=False), bp.BatchNorm(momentum=0.3), bp.Activation("tanh"), bp.Dropout(0.2),
+          bp.Flatten(), D(2)]
 KINDS = {"vectors": (4, NORMED), "images": ((3, 4, 2), IMAGES)}
 each_kind = pytest.mark.parametrize("shape, layers", KINDS.values(), ids=KINDS)
 
@@ -33,7 +34,7 @@ def data_for(trainer, rng, n=30):
 @pytest.mark.parametrize("shape", [(5,), (3, 4, 5), (6, 5)], ids=str)
 def test_running_statistics(engine, dtype, rng, shape):
     """After every step the share ``momentum`` of the batch: its mean, and its variance with n - 1."""
-    trainer = new_trainer(shape, [bp.BatchNorm(0.3)], engine, dtype, batch_size=7)
+    trainer = new_trainer(shape, [bp.BatchNorm(momentum=0.3)], engine, dtype, batch_size=7)
     X = rng.normal(2, 3, size=(20, *shape)).astype("f4")
     trainer.fit(X, np.zeros((20, *shape)), epochs=2, shuffle=False)
     mean, variance = np.zeros(5), np.ones(5)

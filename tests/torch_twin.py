@@ -81,6 +81,16 @@ def conv_1d(layer, arrays, x, training):
     return functional.conv1d(x, arrays["weight"].permute(2, 1, 0), arrays.get("bias"), stride).permute(0, 2, 1)
 
 
+def max_pool_1d(layer, arrays, x, training):
+    return functional.max_pool1d(*pad(layer, x.permute(0, 2, 1), layer.size, -torch.inf)).permute(0, 2, 1)
+
+
+def avg_pool_1d(layer, arrays, x, training):
+    x = x.permute(0, 2, 1)
+    total, count = (functional.avg_pool1d(*pad(layer, a, layer.size)) for a in (x, torch.ones_like(x)))
+    return (total / count).permute(0, 2, 1)
+
+
 @images
 def max_pool(x, layer):
     return functional.max_pool2d(*pad(layer, x, layer.size, -torch.inf))
@@ -137,6 +147,9 @@ LAYERS = {  # f(layer, its arrays, x, training)
     bp.MaxPool2D: lambda layer, arrays, x, training: max_pool(x, layer),
     bp.AvgPool2D: lambda layer, arrays, x, training: avg_pool(x, layer),
     bp.GlobalAvgPool2D: lambda layer, arrays, x, training: x.mean(dim=(1, 2)),
+    bp.MaxPool1D: max_pool_1d,
+    bp.AvgPool1D: avg_pool_1d,
+    bp.GlobalAvgPool1D: lambda layer, arrays, x, training: x.mean(dim=1),
 }
 
 

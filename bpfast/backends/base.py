@@ -99,7 +99,7 @@ class Program(NamedTuple):
         return self.instructions[-1].activation
 
     def with_activations_within(self):
-        """The same program, where an activation that alone reads its input is done by the instruction that makes this."""
+        """The same program, where an activation that alone reads its input is done by what makes that."""
         readers = Counter(value for i in self.instructions for value in i.inputs)
         instructions, makers = [], {}  # value -> the place of the instruction that makes it
         for i in self.instructions:

@@ -127,7 +127,7 @@ static ptrdiff_t conv_scratch_size(const bp_window *k, const bp_value *in, const
 
 /* The kernel in panels: where it is, or of a single filter in scratch. */
 static real *kernel_panels(const bp_job *job, const bp_instruction *it, real *scratch) {
-    real *kernel = (real *)job->parameters + it->weight->offset;
+    real *kernel = array_of(job, it->weight);
     if (it->weight->n_out > 1) return kernel;
     for (ptrdiff_t k = 0; k < it->weight->n_in; k++) store(scratch + k * VL, first_of(splat(kernel[k]), 1));
     return scratch;
@@ -139,12 +139,12 @@ static void conv_forward(const bp_job *job, const bp_instruction *it, bp_part pa
     const bp_window *k = &it->window;
     const grid g = {out->h, out->w, out->w * out->pitch, out->pitch};
     image x = image_of_input(k, in, out, FEW_CHANNELS);
-    real *work = job->work, *scratch = job->scratch, *kernel = kernel_panels(job, it, scratch + copy_size(&x));
-    const real *bias = it->bias ? (real *)job->parameters + it->bias->offset : 0;
+    real *scratch = job->scratch, *kernel = kernel_panels(job, it, scratch + copy_size(&x));
+    const real *bias = it->bias ? array_of(job, it->bias) : 0;
     memset(scratch, 0, (size_t)copy_size(&x) * sizeof(real));
     for (ptrdiff_t r = part.begin; r < part.end; r++) {
-        set_image(&x, work + in->value + r * in->ld, in, scratch);
-        real *z = work + out->before + r * out->ld;
+        set_image(&x, row_at(job, in->value, in, r), in, scratch);
+        real *z = row_at(job, out->before, out, r);
         for (ptrdiff_t first = 0; first < out->c; first += PANEL) {
             panel p = panel_at(kernel, it->weight->n_in, out->c, first);
             window_product(it->fused_relu ? TILE_RELU : TILE_SUM, &x, k, p.begin, (int)(p.width / VL), z + first, &g,
@@ -208,7 +208,7 @@ static void conv_backward(const bp_job *job, const bp_instruction *it, bp_part p
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
     const bp_window *k = &it->window;
     image delta = image_of_delta(k, in, out);
-    real *work = job->work, *scratch = job->scratch, *kernel = kernel_panels(job, it, scratch + copy_size(&delta));
+    real *scratch = job->scratch, *kernel = kernel_panels(job, it, scratch + copy_size(&delta));
     real *turned = scratch + copy_size(&delta) + panels_size(out->c, it->weight->n_in), *end = turned;
     for (ptrdiff_t y = 0; y < k->stride_y; y++)
         for (ptrdiff_t x = 0; x < k->stride_x; x++) {
@@ -217,19 +217,19 @@ static void conv_backward(const bp_job *job, const bp_instruction *it, bp_part p
         }
     memset(scratch, 0, (size_t)copy_size(&delta) * sizeof(real));
     for (ptrdiff_t r = part.begin; r < part.end; r++) {
-        set_image(&delta, work + out->delta + r * out->ld, out, scratch);
+        set_image(&delta, row_at(job, out->delta, out, r), out, scratch);
         const real *t = turned;
         for (ptrdiff_t y = 0; y < k->stride_y; y++)
             for (ptrdiff_t x = 0; x < k->stride_x; x++) {
                 const phase p = phase_at(k, y, x);
                 const grid g = {every(k->stride_y, y, in->h), every(k->stride_x, x, in->w),
                                 k->stride_y * in->w * in->pitch, k->stride_x * in->pitch};
-                const ptrdiff_t at = r * in->ld + (y * in->w + x) * in->pitch;
+                const ptrdiff_t at = (y * in->w + x) * in->pitch;
                 for (ptrdiff_t first = 0; first < in->c; first += PANEL) {
                     const ptrdiff_t width = smaller(PANEL, round_up(in->c, VL) - first);
                     window_product(it->masks_dx ? TILE_MASKED : TILE_SUM, &delta, &p.window, t, (int)(width / VL),
-                                   work + in->delta + at + first, &g, it->adds_dx[0] ? 0 : ZEROS,
-                                   work + in->value + at + first);
+                                   row_at(job, in->delta, in, r) + at + first, &g, it->adds_dx[0] ? 0 : ZEROS,
+                                   row_at(job, in->value, in, r) + at + first);
                     t += p.window.height * p.window.width * out->c * width;
                 }
             }
@@ -299,7 +299,7 @@ static void conv_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_t
     const ptrdiff_t n_in = it->weight->n_in, c_out = out->c;
     const ptrdiff_t from = begin / n_in * PANEL, to = (end - 1) / n_in * PANEL + 1; /* panels by their columns */
     image x = image_of_input(k, in, out, FEW_FOR_GRADIENT);
-    real *work = job->work, *scratch = job->scratch, *kept = (real *)job->gradient + it->weight->offset;
+    real *scratch = job->scratch, *kept = (real *)job->gradient + it->weight->offset;
     real *bias = it->bias ? (real *)job->gradient + it->bias->offset : 0;
     real *g = c_out == 1 ? scratch + copy_size(&x) : kept;
     if (c_out == 1 && begin > 0) return;
@@ -312,8 +312,8 @@ static void conv_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_t
     }
     memset(scratch, 0, (size_t)copy_size(&x) * sizeof(real));
     for (ptrdiff_t r = 0; r < rows; r++) {
-        set_image(&x, work + in->value + r * in->ld, in, scratch);
-        const real *delta = work + out->delta + r * out->ld;
+        set_image(&x, row_at(job, in->value, in, r), in, scratch);
+        const real *delta = row_at(job, out->delta, out, r);
         for (ptrdiff_t first = from; first < to; first += PANEL) {
             const panel p = panel_at(g, n_in, c_out, first);
             const panel_rows part = rows_of_panel(first, n_in, begin, end);

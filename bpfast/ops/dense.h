@@ -15,11 +15,9 @@ static ptrdiff_t scratch_size(ptrdiff_t n_in, ptrdiff_t n_out) {
 /* z = x W + b, y = f(z). */
 static void dense_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
-    const real *x = (real *)job->work + in->value + part.begin * in->ld;
-    const ptrdiff_t rows = part.end - part.begin, last = smaller(part.last, out->n), at = part.begin * out->ld;
-    real *z = (real *)job->work + out->before + at, *y = (real *)job->work + out->value + at;
-    real *weight = (real *)job->parameters + it->weight->offset;
-    const real *bias = (real *)job->parameters + it->bias->offset;
+    const real *x = row_at(job, in->value, in, part.begin), *bias = array_of(job, it->bias);
+    const ptrdiff_t rows = part.end - part.begin, last = smaller(part.last, out->n);
+    real *z = row_at(job, out->before, out, part.begin), *weight = array_of(job, it->weight);
     if (out->n == 1)
         for (ptrdiff_t r = 0; r < rows; r++) {
             store(z + r * out->ld, (vec){0}); /* the padding, on which activations work too */
@@ -33,7 +31,7 @@ static void dense_forward(const bp_job *job, const bp_instruction *it, bp_part p
                                     .a_k = 1, .B = p.begin, .ldb = p.width, .C = z + first, .ldc = out->ld,
                                     .init = bias + first});
         }
-    activate(it, out, y, z, rows, part.first, last);
+    activate(it, out, row_at(job, out->value, out, part.begin), z, rows, part.first, last);
 }
 
 /* The rows of one panel of W^T: t[n] = W[first .. first + width, n], width numbers, for n < n_out. */
@@ -49,9 +47,8 @@ static void transposed_panel(real *t, real *weight, ptrdiff_t n_in, ptrdiff_t n_
 /* dE/dx = delta W^T. */
 static void dense_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
-    real *work = job->work, *delta = work + out->delta + part.begin * out->ld, *t = job->scratch;
-    real *weight = (real *)job->parameters + it->weight->offset;
-    real *dx = work + in->delta + part.begin * in->ld, *y = work + in->value + part.begin * in->ld;
+    const real *delta = row_at(job, out->delta, out, part.begin), *y = row_at(job, in->value, in, part.begin);
+    real *dx = row_at(job, in->delta, in, part.begin), *weight = array_of(job, it->weight), *t = job->scratch;
     const ptrdiff_t rows = part.end - part.begin, last = smaller(part.last, in->n);
     for (ptrdiff_t first = part.first; first < last; first += PANEL) {
         ptrdiff_t width = smaller(PANEL, round_up(in->n, VL) - first);
@@ -87,7 +84,7 @@ static void gradient_row(const bp_job *job, const bp_parameter *p, ptrdiff_t row
  * Row k of panel p is number p n_in + k of the panel rows. */
 static void dense_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_t rows, ptrdiff_t begin, ptrdiff_t end) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
-    const real *x = (real *)job->work + in->value, *delta = (real *)job->work + out->delta;
+    const real *x = row_at(job, in->value, in, 0), *delta = row_at(job, out->delta, out, 0);
     real *gradient = (real *)job->gradient + it->weight->offset;
     if (out->n == 1) {
         if (begin > 0) return;
@@ -120,7 +117,7 @@ static void dense_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_
 }
 
 /* Zero the columns of padding in the panels and behind the bias, of the parameters and of every slot. */
-static void dense_clean(const bp_job *job, const bp_instruction *it) {
+static void weight_clean(const bp_job *job, const bp_instruction *it) {
     const ptrdiff_t n_in = it->weight->n_in, n_out = it->weight->n_out;
     for (int s = -1; s < job->n_slots; s++) {
         real *arena = s < 0 ? job->parameters : job->slots[s], *weight = arena + it->weight->offset;
@@ -152,8 +149,8 @@ static vec last_columns(const real *x, const real *w, const real *b, ptrdiff_t n
 /* y = f(x W + b) for few rows, from the weight as the user sees it; the same sums in the same order. */
 static void dense_plain(const bp_job *job, const bp_instruction *it, ptrdiff_t rows, const void *weight, const void *bias) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
-    real *work = job->work, *z = work + out->before, *vector = job->scratch;
-    const real *x = work + in->value, *w = weight, *b = bias;
+    real *z = row_at(job, out->before, out, 0), *vector = job->scratch;
+    const real *x = row_at(job, in->value, in, 0), *w = weight, *b = bias;
     const ptrdiff_t n_in = in->n, n_out = out->n, whole = n_out / VL * VL;
     for (ptrdiff_t first = 0; first < whole; first += PANEL)
         panel_product(rows, (int)(smaller(PANEL, whole - first) / VL),
@@ -163,5 +160,5 @@ static void dense_plain(const bp_job *job, const bp_instruction *it, ptrdiff_t r
     for (ptrdiff_t r = 0; r < rows && whole < n_out; r++, x += in->ld)
         storeu(z + r * out->ld + whole, n_out == 1 ? first_of(splat(b[0] + lane_dot(x, vector, n_in)), 1)
                                                    : last_columns(x, w, b, n_in, n_out, n_out - whole));
-    if (it->activation->forward) it->activation->forward(work + out->value, z, rows, n_out, out->ld, it->hyper);
+    if (it->activation->forward) it->activation->forward(row_at(job, out->value, out, 0), z, rows, n_out, out->ld, it->hyper);
 }

@@ -5,9 +5,9 @@ typedef struct {
     real a, b, c;
 } noise;
 
-static noise dropout_noise(double rate) { return (noise){(real)(1 / (1 - rate)), 0, 0}; }
+static noise dropout_constants(double rate) { return (noise){(real)(1 / (1 - rate)), 0, 0}; }
 
-static noise alpha_dropout_noise(double rate) {
+static noise alpha_dropout_constants(double rate) {
     const double q = 1 - rate, d = -1.0507009873554805 * 1.6732632423543772;
     const double a = 1 / __builtin_sqrt(q + d * d * q * (1 - q)), b = -a * (1 - q) * d;
     return (noise){(real)a, (real)b, (real)(a * d + b)};
@@ -47,13 +47,13 @@ static void drop(const bp_job *job, const bp_instruction *it, bp_part part, nois
 }
 
 static void dropout_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
-    if (job->trains) drop(job, it, part, dropout_noise(it->settings[0]));
-    else reshape_forward(job, it, part);
+    if (job->trains) drop(job, it, part, dropout_constants(it->settings[0]));
+    else copy_forward(job, it, part);
 }
 
 static void alpha_dropout_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
-    if (job->trains) drop(job, it, part, alpha_dropout_noise(it->settings[0]));
-    else reshape_forward(job, it, part);
+    if (job->trains) drop(job, it, part, alpha_dropout_constants(it->settings[0]));
+    else copy_forward(job, it, part);
 }
 
 static void dropout_backward(const bp_job *job, const bp_instruction *it, bp_part part) {

@@ -1,4 +1,4 @@
-/* Batch and layer normalisation, the twin of norms.py: y = scale n + shift, n = (x - mean) / sqrt(variance + eps).
+/* Normalisation, the twin of norms.py: y = scale n + shift, n = (x - mean) / sqrt(variance + eps).
  *
  * Sums over a batch go on in a fixed order, whoever takes which rows: over the pixels of a row in four chains, then
  * over the rows.  A layer's sums over channels use the virtual lanes of vector.h. */
@@ -17,23 +17,23 @@ static real *row_sums(const bp_job *job, const bp_value *out, ptrdiff_t row, int
     return (real *)job->work + out->noted + (2 * row + which) * round_up(out->c, BP_LANES);
 }
 
-/* The sum of TERM, a vec made of the numbers at AT, over n places STEP apart, in four chains. */
-#define FOUR_CHAINS(sum, n, AT, STEP, TERM)                                                                       \
+/* The sum of TERM, a vec of place k, over n places, in four chains. */
+#define FOUR_CHAINS(sum, n, TERM)                                                                                 \
     {                                                                                                             \
         vec chains_[4] = {{0}, {0}, {0}, {0}};                                                                    \
-        ptrdiff_t i_ = 0, at = AT;                                                                                \
-        for (; i_ + 4 <= (n); i_ += 4)                                                                            \
-            for (int k_ = 0; k_ < 4; k_++, at += STEP) chains_[k_] += TERM;                                       \
-        for (int k_ = 0; i_ < (n); i_++, k_++, at += STEP) chains_[k_] += TERM;                                   \
+        ptrdiff_t k = 0;                                                                                          \
+        while (k + 4 <= (n))                                                                                      \
+            for (int c_ = 0; c_ < 4; c_++, k++) chains_[c_] += TERM;                                              \
+        for (int c_ = 0; k < (n); c_++, k++) chains_[c_] += TERM;                                                 \
         sum = (chains_[0] + chains_[1]) + (chains_[2] + chains_[3]);                                              \
     }
 
 /* The mean, and the sum of squares about it, of channels j .. j + VL at n places. */
 INLINE void moments(vec *mean, vec *squares, const real *x, ptrdiff_t n, ptrdiff_t step) {
     vec sum;
-    FOUR_CHAINS(sum, n, 0, step, loadu(x + at))
+    FOUR_CHAINS(sum, n, loadu(x + k * step))
     const vec m = *mean = sum / splat((real)n);
-    FOUR_CHAINS(*squares, n, 0, step, (loadu(x + at) - m) * (loadu(x + at) - m))
+    FOUR_CHAINS(*squares, n, (loadu(x + k * step) - m) * (loadu(x + k * step) - m))
 }
 
 static void batch_norm_prepare(const bp_job *job, const bp_instruction *it, bp_part part) {
@@ -92,12 +92,11 @@ static void batch_norm_forward(const bp_job *job, const bp_instruction *it, bp_p
     activate_rows(job, it, part);
 }
 
-/* The sums of dy and of n dy over places STEP apart, of channels j .. j + VL. */
+/* The sums of dy and of n dy over n places, of channels j .. j + VL. */
 INLINE void delta_sums(vec *plain, vec *scaled, const real *dy, const real *x, ptrdiff_t n, ptrdiff_t dy_step,
                        ptrdiff_t x_step, vec mean, vec root) {
-    FOUR_CHAINS(*plain, n, 0, dy_step, loadu(dy + at))
-    ptrdiff_t from = -x_step;
-    FOUR_CHAINS(*scaled, n, 0, dy_step, loadu(dy + at) * ((loadu(x + (from += x_step)) - mean) * root))
+    FOUR_CHAINS(*plain, n, loadu(dy + k * dy_step))
+    FOUR_CHAINS(*scaled, n, loadu(dy + k * dy_step) * ((loadu(x + k * x_step) - mean) * root))
 }
 
 static void batch_norm_collect(const bp_job *job, const bp_instruction *it, bp_part part) {
@@ -165,8 +164,7 @@ static void batch_norm_learn(const bp_job *job, const bp_instruction *it, ptrdif
     const bp_value *out = job->values + it->output;
     const ptrdiff_t n = rows * out->h * out->w;
     const real momentum = (real)it->settings[1], unbiased = (real)((double)n / (double)(n > 1 ? n - 1 : 1));
-    real *mean = (real *)job->parameters + it->statistics[0]->offset;
-    real *variance = (real *)job->parameters + it->statistics[1]->offset;
+    real *mean = array_of(job, it->statistics[0]), *variance = array_of(job, it->statistics[1]);
     for (ptrdiff_t j = 0; j < out->c; j++) {
         mean[j] = (1 - momentum) * mean[j] + momentum * kept_of(job, out, MEAN)[j];
         if (n > 1) variance[j] = (1 - momentum) * variance[j] + momentum * (unbiased * kept_of(job, out, VARIANCE)[j]);
@@ -214,9 +212,9 @@ static void layer_norm_forward(const bp_job *job, const bp_instruction *it, bp_p
         const place p = place_at(job, it, i / pixels, i % pixels);
         real sum, squares;
         LANES_OF(sum, n, loadu(p.x + at))
-        const real mean = p.numbers[0] = sum / (real)n;
+        const real mean = p.numbers[MEAN] = sum / (real)n;
         LANES_OF(squares, n, (loadu(p.x + at) - splat(mean)) * (loadu(p.x + at) - splat(mean)))
-        const real root = p.numbers[1] = 1 / bp_sqrt(squares / (real)n + (real)it->settings[0]);
+        const real root = p.numbers[ROOT] = 1 / bp_sqrt(squares / (real)n + (real)it->settings[0]);
         if (scale)
             INDEPENDENT for (ptrdiff_t j = 0; j < whole; j++)
                 p.y[j] = not_below(FMA(scale[j], (p.x[j] - mean) * root, shift[j]), floor);
@@ -233,7 +231,7 @@ static void layer_norm_backward(const bp_job *job, const bp_instruction *it, bp_
     const int adds = it->adds_dx[0];
     for (ptrdiff_t i = part.begin * pixels; i < part.end * pixels; i++) {
         const place p = place_at(job, it, i / pixels, i % pixels);
-        const real mean = p.numbers[0], root = p.numbers[1];
+        const real mean = p.numbers[MEAN], root = p.numbers[ROOT];
         real plain, scaled;
 #define LAYER_NORM_G ((scale ? loadu(scale + at) : splat(1)) * loadu(p.dy + at))
         LANES_OF(plain, n, LAYER_NORM_G)
@@ -257,7 +255,7 @@ static void layer_norm_gradient(const bp_job *job, const bp_instruction *it, ptr
         begin_sums(job, it->bias, first, shift);
         for (ptrdiff_t i = 0; i < rows * pixels; i++) {
             const place p = place_at(job, it, i / pixels, i % pixels);
-            const real mean = p.numbers[0], root = p.numbers[1], *x = p.x + first, *dy = p.dy + first;
+            const real mean = p.numbers[MEAN], root = p.numbers[ROOT], *x = p.x + first, *dy = p.dy + first;
             INDEPENDENT for (ptrdiff_t j = 0; j < width; j++) {
                 scale[j] = FMA(dy[j], (x[j] - mean) * root, scale[j]);
                 shift[j] += dy[j];
@@ -266,4 +264,17 @@ static void layer_norm_gradient(const bp_job *job, const bp_instruction *it, ptr
         end_sums(job, it->weight, first, scale);
         end_sums(job, it->bias, first, shift);
     }
+}
+
+/* -- y = (x - mean) / deviation ------------------------------------------------------------------------------ */
+
+static void standardize_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
+    const real *mean = array_of(job, it->statistics[0]), *deviation = array_of(job, it->statistics[1]);
+    FOR_CHANNELS(job, it, part.begin, part.end, y[j] = (x[j] - mean[j]) / deviation[j])
+}
+
+static void standardize_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
+    const real *deviation = array_of(job, it->statistics[1]);
+    if (it->adds_dx[0]) FOR_CHANNELS(job, it, part.begin, part.end, dx[j] += dy[j] / deviation[j])
+    else FOR_CHANNELS(job, it, part.begin, part.end, dx[j] = dy[j] / deviation[j])
 }

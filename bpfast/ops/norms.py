@@ -38,18 +38,16 @@ def normalize_backward(dy, x, scale, mean, variance, eps):
     return dy * scale / sqrt(variance + eps), dscale, dy.sum(axis=rows)
 
 
-def running(old, new, momentum):
-    """-> (1 - momentum) old + momentum new, for inference; of the variance, new is the unbiased one."""
-    return (1 - momentum) * old + momentum * new
-
-
-def unbiased(variance, n):
-    """-> n / (n - 1) variance, the estimate from n values; from a single one it cannot be told, and is left as it is."""
-    return n / max(n - 1, 1) * variance
+def batch_norm_learn(mean, variance, new_mean, new_variance, n, momentum):
+    """-> the running mean and variance after a batch of n values a channel; a single value has no variance."""
+    mean = (1 - momentum) * mean + momentum * new_mean
+    if n > 1:
+        variance = (1 - momentum) * variance + momentum * (n / (n - 1) * new_variance)
+    return mean, variance
 
 
 def layer_norm_forward(x, scale, shift, eps):
-    """-> y, as above with the statistics of each row or pixel.   Source: Ba, Kiros & Hinton 2016, eq. 3."""
+    """-> y, as above with the statistics of each row or pixel.   Source: Ba, Kiros & Hinton 2016, eq. 3 and 4."""
     return normalize(x, scale, shift, *_statistics(x, -1), eps)
 
 

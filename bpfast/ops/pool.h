@@ -66,13 +66,12 @@ INLINE void to_mean_of_patch(real *dx, const real *dy, const real *x, const real
 INLINE void pool_forward(const bp_job *job, const bp_instruction *it, bp_part part,
                          void (*pool)(real *, const real *, const patch *)) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
-    real *work = job->work;
     for (ptrdiff_t r = part.begin; r < part.end; r++) {
-        real *y = work + out->value + r * out->ld;
+        real *y = row_at(job, out->value, out, r);
         for (ptrdiff_t i = 0; i < out->h; i++)
             for (ptrdiff_t j = 0; j < out->w; j++, y += out->pitch) {
                 const patch p = patch_at(&it->window, in, i, j);
-                pool(y, work + in->value + r * in->ld, &p);
+                pool(y, row_at(job, in->value, in, r), &p);
             }
     }
 }
@@ -80,12 +79,11 @@ INLINE void pool_forward(const bp_job *job, const bp_instruction *it, bp_part pa
 INLINE void pool_backward(const bp_job *job, const bp_instruction *it, bp_part part,
                           void (*pass)(real *, const real *, const real *, const real *, const patch *)) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
-    real *work = job->work;
     for (ptrdiff_t r = part.begin; r < part.end; r++) {
         const ptrdiff_t n = in->h * in->w * in->pitch;
-        real *dx = work + in->delta + r * in->ld;
-        const real *x = work + in->value + r * in->ld;
-        const real *y = work + out->value + r * out->ld, *dy = work + out->delta + r * out->ld;
+        real *dx = row_at(job, in->delta, in, r);
+        const real *x = row_at(job, in->value, in, r);
+        const real *y = row_at(job, out->value, out, r), *dy = row_at(job, out->delta, out, r);
         if (!it->adds_dx[0]) memset(dx, 0, (size_t)n * sizeof(real));
         for (ptrdiff_t i = 0; i < out->h; i++)
             for (ptrdiff_t j = 0; j < out->w; j++, y += out->pitch, dy += out->pitch) {

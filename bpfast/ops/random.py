@@ -1,7 +1,7 @@
 """Counter-based random numbers: the same draw in every backend, in any order, for any number of threads.
 
 A draw is a pure function of (seed, purpose, epoch, index); dropout counts steps, not epochs, and its purpose tells the
-layer too, see dropout.py.   Source: Salmon et al. 2011, Philox4x32-10.
+layers that drop apart, see dropout.py.   Source: Salmon et al. 2011, Philox4x32-10.
 The twin is random.h.
 """
 

@@ -44,7 +44,7 @@ static void add_forward(const bp_job *job, const bp_instruction *it, bp_part par
     activate_rows(job, it, part);
 }
 
-/* An input that nothing else reads may have the output's delta for its own. */
+/* The delta of an input may be the output's (replaced_values). */
 static void add_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *out = job->values + it->output;
     for (int s = 0; s < it->n_inputs; s++) {
@@ -68,21 +68,26 @@ INLINE void copy_runs(real *to, ptrdiff_t to_length, ptrdiff_t to_pitch, const r
     }
 }
 
-static void reshape_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
+static void copy_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
     for (ptrdiff_t r = part.begin; r < part.end; r++)
         copy_runs(row_at(job, out->value, out, r), out->c, out->pitch, row_at(job, in->value, in, r), in->c, in->pitch,
                   in->h * in->w * in->c, 0);
 }
 
+/* The place of the input may be the output's, too. */
+static void reshape_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
+    if (job->values[it->inputs[0]].value != job->values[it->output].value) copy_forward(job, it, part);
+}
+
 static void reshape_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
-    for (ptrdiff_t r = part.begin; r < part.end; r++)
+    for (ptrdiff_t r = part.begin; in->delta != out->delta && r < part.end; r++)
         copy_runs(row_at(job, in->delta, in, r), in->c, in->pitch, row_at(job, out->delta, out, r), out->c, out->pitch,
                   in->h * in->w * in->c, it->adds_dx[0]);
 }
 
-/* -- y = s x and y = (x - mean) / deviation, for every channel --------------------------------------- */
+/* -- y = s x, for every channel ---------------------------------------------------------------------- */
 
 /* For every channel j of every pixel of rows begin .. end, in whole vectors: STATEMENT, from x[j], dy[j] of the input
  * and the output to y[j], dx[j] of these.  Where the data lie without padding they are read only, up to a vector too far:
@@ -137,15 +142,4 @@ static void scale_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_
         FOR_SOME_CHANNELS(job, it, 0, rows, first, smaller(first + PANEL, in->c), g[j - first] = FMA(dy[j], x[j], g[j - first]))
         end_sums(job, it->weight, first, g);
     }
-}
-
-static void standardize_forward(const bp_job *job, const bp_instruction *it, bp_part part) {
-    const real *mean = array_of(job, it->statistics[0]), *deviation = array_of(job, it->statistics[1]);
-    FOR_CHANNELS(job, it, part.begin, part.end, y[j] = (x[j] - mean[j]) / deviation[j])
-}
-
-static void standardize_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
-    const real *deviation = array_of(job, it->statistics[1]);
-    if (it->adds_dx[0]) FOR_CHANNELS(job, it, part.begin, part.end, dx[j] += dy[j] / deviation[j])
-    else FOR_CHANNELS(job, it, part.begin, part.end, dx[j] = dy[j] / deviation[j])
 }

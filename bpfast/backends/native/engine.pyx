@@ -4,12 +4,11 @@
 import math
 from contextlib import contextmanager
 
-cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 from posix.unistd cimport getpid
 
 from .run cimport *
@@ -37,7 +36,6 @@ class Plan(base.Plan):
         super().__init__(*args)
         self.level = cpu_level()
         self.flops_per_row = sum(map(self._flops, self.program.instructions))
-        self.whole_batches = any(i.op == "batch_norm" for i in self.program.instructions)
         most_rows = min(ROWS_PER_BLOCK, max(BP_LANES, int(FLOPS_PER_BLOCK / self.flops_per_row) // BP_LANES * BP_LANES))
         self.block_rows = min(most_rows, max(self.batch_size, 256))
         self.clips_norms = min(self.clip.norm, self.clip.global_norm) < float("inf")
@@ -167,14 +165,12 @@ cdef class Buffers:
     cdef Sequence training, inference
     cdef Py_ssize_t n_rows
     cdef double flops_per_step
-    cdef bint whole_batches  # a block may not be less than a batch
     cdef Arena values, work, scratch, targets, losses, shares, packed
     cdef bp_run run
     cdef int process  # that the team's threads belong to
 
     def __cinit__(self, plan, layout, training, inference):
         self.layout, self.training, self.inference = layout, training, inference
-        self.whole_batches = plan.whole_batches
         self.flops_per_step = plan.flops_per_row * min(plan.batch_size, ROWS_PER_BLOCK)
         cdef bp_run *run = &self.run
         run.kernels, run.scratch_size = self.layout.kernels, self.layout.scratch_size * <Py_ssize_t>plan.dtype.itemsize
@@ -271,7 +267,7 @@ cdef class Buffers:
         cdef double reals[BP_MAX_COEFFICIENTS]
         cdef int s
         memset(at, 0, sizeof(bp_course))
-        if self.whole_batches:
+        if self.training.mixes_rows:  # a block may not be less than a batch
             self.reserve(min(plan.batch_size, n_rows))
         at.n_rows, at.batch_size, at.most_rows, at.flops_per_row = n_rows, plan.batch_size, self.n_rows, plan.flops_per_row
         run = self.begin(self.training, data.X, data, parameters.data)
@@ -336,16 +332,12 @@ cdef class Buffers:
         cdef bp_run *run = self.begin_steps(
             plan, state, data, len(rows), coefficients,
             first_step + n_batches - begin // <Py_ssize_t>plan.batch_size, &at)
-        cdef unsigned denormals
         run.order = <const Py_ssize_t *>numbers(rows, np.intp)
         at.begin, at.step, at.first_draw = begin, first_step, state.steps - first_step
         run.job.seed = workspace.seed
         at.loss_sum, at.weight_sum = workspace.loss_sum, workspace.weight_sum
         with nogil:
-            denormals = bp_flush_denormals()
-            at.end = bp_now() + seconds
-            bp_train(run, &at)
-            bp_restore_denormals(denormals)
+            bp_train_for(run, &at, seconds)
         state.steps += at.step - first_step
         workspace.loss_sum, workspace.weight_sum, workspace.diverged = at.loss_sum, at.weight_sum, bool(at.diverged)
         workspace.steps = at.step
@@ -355,18 +347,14 @@ cdef class Buffers:
         """The mean loss over all rows, as one batch; the state then holds its gradient."""
         cdef bp_course at
         cdef double seconds = SECONDS_BETWEEN_SIGNALS
-        cdef unsigned denormals
-        if self.whole_batches:
+        if self.training.mixes_rows:
             self.reserve(len(data.X))
         cdef bp_run *run = self.begin_steps(plan, state, data, len(data.X), None, 0, &at)
         at.batch_size = len(data.X)
         while at.begin < at.n_rows:
             PyErr_CheckSignals()
             with nogil:
-                denormals = bp_flush_denormals()
-                at.end = bp_now() + seconds
-                bp_train(run, &at)
-                bp_restore_denormals(denormals)
+                bp_train_for(run, &at, seconds)
         return at.loss_sum / at.weight_sum
 
     # -- inference -------------------------------------------------------------------------------------
@@ -450,7 +438,7 @@ cdef class Buffers:
     cdef int differentiate(self, arrays, data, gradient) except -1:
         """dE/d(input) of all rows into ``gradient`` (n, *input_shape), E their weighted mean loss."""
         cdef Py_ssize_t n = len(data.X)
-        if self.whole_batches:
+        if self.training.mixes_rows:
             self.reserve(n)
         cdef bp_run *run = self.begin(self.training, data.X, data, self.pack(arrays))
         cdef const bp_value *x = run.job.values

@@ -46,10 +46,10 @@ typedef struct {
     void (*run)(void *w, void *const *slots, const void *g, ptrdiff_t n, const void *coefficients);
 } bp_update;
 
-/* A parameter in the arenas of a State, and what restrains it.  Offsets and sizes hold for every arena. */
+/* A parameter or statistic in the arenas of a State, and what restrains it.  Offsets and sizes hold for every arena. */
 typedef struct {
     ptrdiff_t offset, size;  /* numbers, with padding */
-    ptrdiff_t n_in, n_out;   /* of a weight; n_in = 0 of a bias */
+    ptrdiff_t n_in, n_out;   /* of a weight; n_in = 0 of a vector */
     double l1, l2, decay;    /* 0: none */
     double max_norm;         /* infinite: none */
 } bp_parameter;
@@ -81,7 +81,7 @@ struct bp_instruction {
     int inputs[2], n_inputs, output;
     int wants_dx;                   /* the input is not the data */
     int adds_dx[2];                 /* another instruction has written this input's delta before */
-    const bp_parameter *weight, *bias;
+    const bp_parameter *weight, *bias; /* of a norm: scale and shift */
     const bp_activation *activation;
     int fused_relu;                 /* the activation is done as the numbers are made */
     int masked;                     /* and its adjoint as this output's delta is made, */
@@ -96,7 +96,7 @@ struct bp_instruction {
 struct bp_job {
     const bp_value *values;
     void *work;                     /* the workspace's values and deltas */
-    void *scratch;                  /* of this thread: a transposed panel, tiles of a gradient */
+    void *scratch;                  /* of this thread */
     void *parameters, *gradient, *slots[BP_MAX_SLOTS];
     const bp_parameter *layout;     /* of all parameters */
     int n_parameters, n_slots;
@@ -162,7 +162,7 @@ typedef struct {
 /* Everything compiled for one CPU level and one real type. */
 typedef struct {
     const char *level;
-    int real_size, vector, panel; /* numbers in a vector, in a row of a weight panel */
+    int real_size, panel; /* bytes, numbers in a row of a weight panel */
     const bp_activation *activations;
     const bp_loss *losses;
     const bp_update *updates;

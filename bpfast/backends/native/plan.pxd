@@ -73,8 +73,7 @@ cdef extern from "plan.h" nogil:
     ctypedef struct bp_op:
         const char *name
         void (*forward)(const bp_job *, const bp_instruction *, bp_part) noexcept nogil
-        void (*gradient)(const bp_job *, const bp_instruction *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void (*clean)(const bp_job *, const bp_instruction *) noexcept nogil
+        int mixes_rows
 
     ctypedef void bp_translate(void *, const char *, Py_ssize_t, Py_ssize_t) noexcept nogil
 
@@ -89,7 +88,7 @@ cdef extern from "plan.h" nogil:
 
     ctypedef struct bp_kernels:
         const char *level
-        int real_size, vector, panel
+        int real_size, panel
         const bp_activation *activations
         const bp_loss *losses
         const bp_update *updates

@@ -356,6 +356,13 @@ static void bp_train(bp_run *run, bp_course *at) {
     }
 }
 
+static void bp_train_for(bp_run *run, bp_course *at, double seconds) {
+    const unsigned denormals = bp_flush_denormals();
+    at->end = bp_now() + seconds;
+    bp_train(run, at);
+    bp_restore_denormals(denormals);
+}
+
 /* -- epochs ------------------------------------------------------------------------------------------------ */
 
 /* Epochs that nobody looks between: each begins with an order of the rows and a copy to go back to. */

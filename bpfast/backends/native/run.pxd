@@ -68,5 +68,5 @@ cdef extern from "run.h" nogil:
     int bp_n_stages(const bp_run *)
     void bp_do_stages(const bp_run *, const bp_job *, int, int, bp_part)
     void *bp_row_of(const bp_run *, Py_ssize_t, const bp_value *, Py_ssize_t)
-    void bp_train(bp_run *, bp_course *)
+    void bp_train_for(bp_run *, bp_course *, double)
     void bp_train_epochs(bp_run *, bp_course *, bp_epochs *, Py_ssize_t, double)

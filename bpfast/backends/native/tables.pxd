@@ -26,15 +26,15 @@ cdef class Layout:
     cdef Py_ssize_t _take(self, Py_ssize_t n)
     cdef const bp_parameter *find(self, name) except NULL
     cdef checked(self, name, array)
-    cdef int pack(self, Arena arena, parameters) except -1
-    cdef int unpack(self, Arena arena, parameters) except -1
+    cdef int pack(self, Arena arena, arrays) except -1
+    cdef int unpack(self, Arena arena, arrays) except -1
 
 cdef class Sequence:
     cdef bp_instruction *c
     cdef int n
-    cdef readonly list names  # (weight, bias) of each instruction
+    cdef readonly list names  # of the parameters of each instruction
     cdef int output  # value
     cdef const bp_loss *loss
     cdef double loss_hyper[BP_MAX_HYPER]
-    cdef bint labels, reads_in_place, is_plain
+    cdef bint labels, reads_in_place, is_plain, mixes_rows
     cdef int _fuse_relu_adjoints(self, program) except -1

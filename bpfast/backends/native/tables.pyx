@@ -174,12 +174,16 @@ cdef Py_ssize_t whole_lanes(Py_ssize_t n):
     return (n + BP_LANES - 1) // BP_LANES * BP_LANES
 
 
-def replaced_by_sums(program, makers):
-    """-> {sum: term}, values: a term that nothing else reads, not even the way back, gives its place to the sum."""
+def replaced_values(program, makers):
+    """-> {value: input}: an input that nothing else reads gives its place to a sum, or to the same numbers reshaped.
+
+    A sum writes there, so the way back to that input must not need what it was.
+    """
     readers = Counter(value for i in program.instructions for value in i.inputs)
-    free = {value for value, i in makers.items()
-            if readers[value] == 1 and i.op in ACTIVATES and i.activation == LINEAR}
-    return {i.output: i.inputs[1] for i in program.instructions if i.op == "add" and i.inputs[1] in free}
+    alone = {value for value in makers if readers[value] == 1}
+    unneeded = {value for value in alone if makers[value].op in ACTIVATES and makers[value].activation == LINEAR}
+    return {i.output: i.inputs[-1] for i in program.instructions
+            if i.op == "add" and i.inputs[-1] in unneeded or i.op == "reshape" and i.inputs[-1] in alone}
 
 
 cdef class Layout:
@@ -198,7 +202,7 @@ cdef class Layout:
         if self.values == NULL or self.parameters == NULL:
             raise MemoryError
         makers = {i.output: i for i in program.instructions}
-        replaced = replaced_by_sums(program, makers)
+        replaced = replaced_values(program, makers)
         # The data lie without padding, but where a delta is written or what reads them goes over rows as they lie.
         self.pads_data = of_input or any(i.op in ("activation", "add") and 0 in i.inputs for i in program.instructions)
         cdef const bp_value *place
@@ -224,17 +228,18 @@ cdef class Layout:
     cdef int _place(self, bp_value *value, shape, maker, const bp_value *replaced, Py_ssize_t line) except -1:
         """Pixels lie whole vectors apart, so that kernels may store their last channels with padding; the data do not.
 
-        ``replaced``: a value of the same shape whose place this one takes, or NULL.
+        ``replaced``: a value whose place this one may take, or NULL.
         """
-        cdef Py_ssize_t channels = whole_lanes(shape[-1])
         op = maker.op if maker else "gather"
         value.h, value.w, value.c = (1,) * (3 - len(shape)) + shape
-        cdef Py_ssize_t pixels = value.h * value.w
-        value.pitch = value.c if pixels == 1 or op == "gather" and not self.pads_data else whole_lanes(value.c)
+        cdef Py_ssize_t pixels = value.h * value.w, channels = whole_lanes(value.c)
+        value.pitch = value.c if pixels == 1 or op == "gather" and not self.pads_data else channels
         value.n = pixels * value.pitch
         value.ld = whole_lanes(value.n)
         if value.ld > line and value.ld // line % 2 == 0:
             value.ld += BP_LANES  # rows an odd number of cache lines apart do not crowd one set of the cache
+        if replaced and replaced.n != value.n:  # the same numbers, but not in the same places
+            replaced = NULL
         value.before = replaced.value if replaced else self._take(value.ld)
         value.value = self._take(value.ld) if op in ACTIVATES and "x" in maker.activation.keeps else value.before
         if op == "batch_norm":
@@ -262,10 +267,10 @@ cdef class Layout:
             raise ValueError(f"parameter {name!r} has become {array.dtype} {array.shape}, not {self.shapes[name]}")
         return np.ascontiguousarray(array)
 
-    cdef int pack(self, Arena arena, parameters) except -1:
+    cdef int pack(self, Arena arena, arrays) except -1:
         """Copy arrays (name -> array) into an arena."""
         cdef char *to
-        for name, array in parameters.items():
+        for name, array in arrays.items():
             array = self.checked(name, array)
             to = arena.data + self.find(name).offset * self.kernels.real_size
             if array.ndim > 1:
@@ -307,6 +312,7 @@ cdef class Sequence:
             instruction = program.instructions[i]
             it = &self.c[i]
             it.op = find_op(layout.kernels, instruction.op)
+            self.mixes_rows |= it.op.mixes_rows
             it.n_inputs, it.output = len(instruction.inputs), instruction.output
             for s, value in enumerate(instruction.inputs):
                 it.inputs[s], it.adds_dx[s] = value, value in written
@@ -368,7 +374,7 @@ cdef class Rows:
         array = np.ascontiguousarray(array, dtype)
         self.shape = array.shape
         self.n_rows, self.n = array.shape if array.ndim == 2 else (1, array.size)
-        self.ld = (max(self.n, 1) + BP_LANES - 1) // BP_LANES * BP_LANES
+        self.ld = whole_lanes(max(self.n, 1))
         if self.n < self.ld:
             array = np.pad(array.reshape(self.n_rows, self.n), ((0, 0), (0, self.ld - self.n)))
         self.padded, self.data = array, address(array)

@@ -16,17 +16,23 @@ from typing import NamedTuple
 
 from ...ops.conv import conv_backward, conv_forward
 from ...ops.dense import dense_backward, dense_forward
-from ...ops.dropout import alpha_dropout, dropout, dropout_backward, dropout_factors, dropout_forward, kept
+from ...ops.dropout import (
+    alpha_dropout_constants,
+    dropout_backward,
+    dropout_constants,
+    dropout_factors,
+    dropout_forward,
+    dropout_mask,
+)
 from ...ops.norms import (
     batch_norm_backward,
     batch_norm_forward,
+    batch_norm_learn,
     layer_norm_backward,
     layer_norm_forward,
     normalize,
-    running,
     standardize_backward,
     standardize_forward,
-    unbiased,
 )
 from ...ops.pool import avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward
 
@@ -125,7 +131,7 @@ def _noise(constants):
         if draw is None:
             return inputs[0], None
         x, (seed, step) = inputs[0], draw
-        mask = kept(seed, i.settings.number, step, x.shape, i.settings.rate)
+        mask = dropout_mask(seed, i.settings.number, step, x.shape, i.settings.rate)
         factor, addend = dropout_factors(mask, constants(i.settings.rate), x.dtype)
         return dropout_forward(x, factor, addend), factor
 
@@ -151,11 +157,7 @@ def _batch_norm_backward(i, delta, inputs, parameters, statistics, kept):
 
 
 def _batch_norm_learn(i, statistics, kept):
-    (mean, variance), (new_mean, new_variance, n) = statistics, kept
-    momentum = i.settings.momentum
-    if n > 1:
-        variance = running(variance, unbiased(new_variance, n), momentum)
-    return [running(mean, new_mean, momentum), variance]
+    return batch_norm_learn(*statistics, *kept, i.settings.momentum)
 
 
 def _layer_norm_forward(i, inputs, parameters, statistics, draw):
@@ -177,8 +179,8 @@ KINDS = {
     "add": Kind(_add_forward, _add_backward),
     "scale": Kind(_scale_forward, _scale_backward),
     "standardize": Kind(_standardize_forward, _standardize_backward),
-    "dropout": _noise(dropout),
-    "alpha_dropout": _noise(alpha_dropout),
+    "dropout": _noise(dropout_constants),
+    "alpha_dropout": _noise(alpha_dropout_constants),
     "batch_norm": Kind(_batch_norm_forward, _batch_norm_backward, _batch_norm_learn),
     "layer_norm": Kind(_layer_norm_forward, _layer_norm_backward),
 }
