@@ -1,11 +1,15 @@
 """README.md: its programs run, and its patch applies.  The pages in docs/ are tests by themselves."""
 
+import inspect
 import re
 import subprocess
 
 import pytest
 from checks import c_names
 from samples import ROOT, copy_of_the_sources, python
+
+import bpfast as bp
+from bpfast.layers import Layer
 
 README = (ROOT / "README.md").read_text()
 
@@ -37,3 +41,10 @@ def test_the_patch_applies(tmp_path, command):
     assert re.search(r"^ +bipolar +tanh\(x / 2\) .*Fausett 1994$", table, re.MULTILINE)
     names = c_names((sources / "bpfast/ops/activations.h").read_text())
     assert names[names.index("bipolar") - 1] == "sigmoid"
+
+
+def test_the_page_of_layers_has_all():
+    page = (ROOT / "docs/layers.md").read_text()
+    named = set(re.findall(r"`(\w+)\(", "".join(re.findall(r"^\| `.*? \|", page, re.MULTILINE))))
+    classes = filter(inspect.isclass, map(bp.__dict__.get, bp.__all__))
+    assert named >= {layer.__name__ for layer in classes if issubclass(layer, Layer)}
