@@ -12,8 +12,13 @@ from .selftest import self_test
 def main(arguments=None):
     """Run one command; return the exit status: 0, 1 for a failed self test, 2 for wrong arguments, 130 after Ctrl-C."""
     given = parser().parse_args(arguments)
+    return status_of(lambda: given.run(given))
+
+
+def status_of(command):
+    """Run a function that prints; -> the exit status: what it returns, 1 where nobody reads on, 130 after Ctrl-C."""
     try:
-        status = given.run(given)
+        status = command()
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)

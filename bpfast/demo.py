@@ -45,7 +45,7 @@ def run(epochs=30, seed=0, backend="auto", plot=None):
     """
     trainer, X, y, X_test, y_test = task(backend, seed)
     print(f"bpfast {__version__}: handwritten digits of 8 x 8 pixels (UCI optdigits)")
-    print(f"{len(X)} digits to learn from, {len(X_test)} by other writers to be tested on")
+    print(f"{len(X)} digits to learn from, {len(X_test)} by other writers to be tested on: val_loss is of these")
     print("network 64-512-256-10, relu, softmax with cross-entropy, Adam, batches of 64, "
           f"backend {trainer.backend}\n", flush=True)
     before = gradient_norms(trainer, X, y)

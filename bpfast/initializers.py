@@ -39,7 +39,7 @@ def gain(activation):
 
 
 class Initializer(Description):
-    """Draws a weight (n_in, n_out) from a numpy Generator, in float64."""
+    """Draws a weight (n_in, n_out) or a kernel (..., c_in, c_out) from a numpy Generator, in float64."""
 
     __slots__ = ()
     formula = source = ""

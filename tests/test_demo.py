@@ -1,6 +1,10 @@
 """The command line: the demo, the tables, the configuration."""
 
+import inspect
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ import bpfast as bp
 from bpfast import backends
 from bpfast.demo import optdigits
 from bpfast.initializers import INITIALIZERS
+from bpfast.layers import Layer
 from bpfast.ops import ACTIVATIONS, LOSSES, UPDATES
 from bpfast.plots import learning_curves
 from bpfast.regularizers import CLIPS, REGULARIZERS
@@ -98,6 +103,35 @@ def test_the_tables_are_printed():
     for name, thing in {**INITIALIZERS, **REGULARIZERS, **CLIPS, **SCHEDULES}.items():
         (line,) = [line for line in lines if line.split()[:1] == [name]]
         assert thing.formula and thing.formula in line and thing.source in line
+
+
+def test_the_layers_are_printed():
+    """Every public one: the first sentence of its docstring, and its source."""
+    lines = {line.split()[0]: line for line in python("-m", "bpfast.ops").stdout.splitlines() if line.strip()}
+    for layer in filter(inspect.isclass, map(bp.__dict__.get, bp.__all__)):
+        if issubclass(layer, Layer):
+            first = " ".join(layer.__doc__.replace("``", "").split()[:4])
+            assert re.match(rf" +{layer.__name__} +{re.escape(first)}", lines[layer.__name__])
+    assert re.match(r" +Dense +y = f\(x W \+ b\), W \(n_in, units\), b \(units,\)(  |$)", lines["Dense"])
+    assert re.search(r" initial  +De & Smith 2020, SkipInit; .* Jegou 2021, eq. 4$", lines["Scale"])
+
+
+def test_help_of_the_tables():
+    done = python("-m", "bpfast.ops", "--help")
+    assert done.stdout.startswith("usage: python -m bpfast.ops") and "relu" not in done.stdout
+    assert "unrecognized" in python("-m", "bpfast.ops", "layers", expected=2).stderr
+
+
+@pytest.mark.parametrize("module, arguments", [("bpfast.ops", []), ("bpfast", ["config"])])
+def test_nobody_reads_on(module, arguments):
+    """As in `python -m bpfast.ops | head -1`: an exit status, no traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run([sys.executable, "-m", module, *arguments], env=environment, text=True, stdout=closed,
+                              stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_optdigits():
