@@ -24,7 +24,9 @@ class Layer(Description):
 
 
 class Dense(Layer):
-    """y = f(x W + b), W (n_in, units), b (units,).
+    """y = f(x W + b), W (n_in, units), b (units,); n_in is found from the data.
+
+    Source: Rumelhart, Hinton & Williams 1986.
 
     Parameters
     ----------
@@ -114,6 +116,7 @@ class Standardize(Layer):
     Mean and deviation are those of the rows that the first ``fit`` learns from, and stay so; before it y = x.  An input
     that never changes has deviation 1, so that y is 0.  ``network.statistics`` holds them, and in "0.known" whether
     they have been learned: set this to 0 to learn them anew at the next fit, to 1 with numbers of your own.
+    Source: LeCun, Bottou, Orr & Mueller 1998, section 4.3.
     """
 
     __slots__ = ("name",)
@@ -152,10 +155,11 @@ class Dropout(Layer):
 
 
 class AlphaDropout(Dropout):
-    """Dropout for "selu" networks: a dropped unit is set to selu(-inf), and mean 0 and variance 1 stay what they are.
+    """In training y = a (x m + d (1 - m)) + b, d = selu(-inf); else y = x.
 
-    y = a (x m + d (1 - m)) + b in training, d = selu(-inf), q = 1 - rate, a = (q + d^2 q (1 - q))^(-1/2),
-    b = -a (1 - q) d.   Source: Klambauer, Unterthiner, Mayr & Hochreiter 2017, section 2, "New Dropout Technique".
+    Dropout for "selu" networks, whose mean 0 and variance 1 stay: m = 0 with probability ``rate``, q = 1 - rate,
+    a = (q + d^2 q (1 - q))^(-1/2), b = -a (1 - q) d.
+    Source: Klambauer, Unterthiner, Mayr & Hochreiter 2017, section 2, "New Dropout Technique".
     """
 
     __slots__ = ()
