@@ -75,6 +75,9 @@ BITS = {
     "17 outputs, clipped": Work((30, 170, 17), 500, 2000, clip=bp.ClipGlobalNorm(0.5)),
     "1000 outputs": Work((30, 64, 1000), 100, 500),
     "full batch": Work((64, 64, 1), "full", 5000),
+    "residual blocks, norms, dropout": Work((192, 10), 64, 640, shape=(8, 8, 3), front=(
+        bp.Conv2D(16, bias=False), bp.BatchNorm(), bp.Activation("relu"), bp.ResidualBlock(16), bp.MaxPool2D(),
+        bp.ResidualBlock(20, stride=2), bp.LayerNorm(), bp.Flatten(), bp.Dropout(0.2))),
 }
 LEVELS = [level for level in native.cpu_levels() if level != "v2"]  # v2 has no fused multiply-add
 

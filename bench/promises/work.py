@@ -10,22 +10,29 @@ import bpfast as bp
 
 
 class Work(NamedTuple):
-    """A net of relu layers, then a softmax with cross-entropy, or one linear output with squared error."""
+    """A net of relu layers, then a softmax with cross-entropy, or one linear output with squared error.
+
+    Before them may stand other layers, on rows of a shape that has the first width's numbers.
+    """
 
     widths: tuple
     batch: int | str
     rows: int
     optimizer: object = bp.Adam()
     clip: object = None
+    front: tuple = ()
+    shape: tuple | None = None
 
     def data(self):
-        """-> X (rows, n_in) of random numbers, y (rows,): labels or such numbers."""
-        return draw(self.rows, self.widths[0], self.widths[-1])
+        """-> X (rows, *shape) of random numbers, y (rows,): labels or such numbers."""
+        X, y = draw(self.rows, self.widths[0], self.widths[-1])
+        return X.reshape(-1, *(self.shape or X.shape[1:])), y
 
     def trainer(self, n_threads):
         n_in, *hidden, n_out = self.widths
         last, loss = (bp.Dense(n_out, "softmax"), "cross_entropy") if n_out > 1 else (bp.Dense(1), "squared_error")
-        net = bp.Network([*(bp.Dense(n, "relu") for n in hidden), last], input_shape=n_in, seed=0)
+        layers = [*self.front, *(bp.Dense(n, "relu") for n in hidden), last]
+        net = bp.Network(layers, input_shape=self.shape or n_in, seed=0)
         return bp.Trainer(net, loss=loss, optimizer=self.optimizer, clip=self.clip, batch_size=self.batch, seed=0,
                           n_threads=n_threads)
 
