@@ -11,9 +11,8 @@ from types import MappingProxyType
 import numpy as np
 
 from . import backends, data
-from .backends.base import Instruction, Program
+from .backends.base import LINEAR, Instruction, Program
 from .layers import check_layers
-from .ops import ACTIVATIONS
 from .ops.regularization import NO_CLIP
 
 NOTHING = MappingProxyType({})
@@ -28,7 +27,8 @@ class Network:
     Parameters
     ----------
     layers : sequence of Layer
-        ``[Dense(64, "relu"), Dense(10, "softmax")]``.
+        ``[Dense(64, "relu"), Dense(10, "softmax")]``.  The same object may stand in it several times: each time it is
+        a layer with weights of its own.
     input_shape : int or tuple of int, optional
         Of a row of the data: the number of inputs, (length, channels), or (height, width, channels) of images;
         taken from the first data when not given.
@@ -64,9 +64,9 @@ class Network:
         return self
 
     def redraw(self, seed):
-        """Draw the weights again, from another seed, into the arrays that there are; biases begin again too.
+        """Draw the weights again, from another seed, into the arrays that there are.
 
-        So do the statistics.
+        Biases, the other parameters and the statistics begin again too.
         """
         self._check_built("weights to draw again")
         self.seed = data.check_seed(seed)
@@ -152,16 +152,25 @@ class Network:
         return {name: array.copy() for name, array in self.arrays.items()}
 
     def restore(self, snapshot):
-        """Copy back what ``snapshot`` gave."""
-        for name, array in self.arrays.items():
-            array[...] = snapshot[name]
+        """Copy back what ``snapshot`` gave; also ``restore(np.load(file))`` after ``np.savez(file, **snapshot)``.
+
+        Raises KeyError for a name that is missing or unknown, and ValueError or TypeError for what does not fit its
+        array; the network then stays as it was.
+        """
+        snapshot, own = dict(snapshot), Arrays("parameter or statistic", self.arrays)
+        missing = [name for name in own if name not in snapshot]
+        if missing:
+            raise KeyError(f"the snapshot has no {', '.join(map(repr, missing))}; it has: {', '.join(snapshot)}")
+        fitting = {name: own.fitting(name, value) for name, value in snapshot.items()}
+        for name, array in fitting.items():
+            own[name][...] = array
 
     def to_vector(self):
-        """All parameters in one vector, in the order of ``parameters``."""
+        """All parameters in one vector, in the order of ``parameters``; statistics are not in it."""
         return np.concatenate([np.empty(0, self.dtype), *(array.ravel() for array in self.parameters.values())])
 
     def from_vector(self, vector):
-        """Copy a vector like that of ``to_vector`` into the parameters."""
+        """Copy a vector like that of ``to_vector`` into the parameters; statistics stay as they are."""
         vector = data.check_numbers(vector, "vector")
         size = sum(array.size for array in self.parameters.values())
         if vector.shape != (size,):
@@ -172,22 +181,22 @@ class Network:
             begin += array.size
 
     def summary(self):
-        """A table of the layers and of their parameters: shapes and counts, as text."""
+        """A table of the layers, their parameters and statistics: shapes and counts, as text."""
         self._check_built("a summary")
-        made = {i.layer.split(".")[0]: self.program.value_shapes[i.output] for i in self.program.instructions}
-        rows = [("layer", "output or parameter", "count")]
+        made = self._builder(self.input_shape).made
+        rows = [("layer", "output, parameter or statistic", "count")]
         for position, layer in enumerate(self.layers):
             path = layer.name or str(position)
-            rows.append((f"{path}  {type(layer).__name__}", str(made.get(path, "")), ""))
-            rows += [(f"  {name}", str(array.shape), f"{array.size:,}") for name, array in self.parameters.items()
+            rows.append((f"{path}  {type(layer).__name__}", str(made[path]), ""))
+            rows += [(f"  {name}", str(array.shape), f"{array.size:,}") for name, array in self.arrays.items()
                      if name.split(".")[0] == path]
-        rows.append(("total", "", f"{sum(array.size for array in self.parameters.values()):,}"))
+        rows.append(("total of parameters", "", f"{sum(array.size for array in self.parameters.values()):,}"))
         widths = [max(map(len, column)) + 2 for column in zip(*rows)]
         return "\n".join([repr(self), *("".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip()
                                         for row in rows)])
 
     def copy(self):
-        """A network of its own with the same layers and parameters."""
+        """A network of its own with the same layers, parameters and statistics."""
         return copy.deepcopy(self)
 
     def __eq__(self, other):
@@ -232,21 +241,25 @@ class Arrays(Mapping):
     """Name -> array.  Reading gives the array itself, assigning copies into it.  ``kind`` is what messages call one."""
 
     def __init__(self, kind, arrays):
-        self._kind, self._arrays = kind, arrays
+        self.kind, self._arrays = kind, arrays
 
     def __getitem__(self, name):
         return self._arrays[name]
 
     def __setitem__(self, name, value):
+        self._arrays[name][...] = self.fitting(name, value)
+
+    def fitting(self, name, value):
+        """-> value as an array that may be copied into the one of this name."""
         if name not in self._arrays:
-            raise KeyError(f"no {self._kind} {name!r}; there are: {', '.join(self._arrays)}")
-        value, array = data.check_numbers(value, f"{self._kind} {name!r}"), self._arrays[name]
-        if value.shape != array.shape:
-            raise ValueError(f"{self._kind} {name!r} has shape {array.shape}, got {value.shape}")
-        array[...] = value
+            raise KeyError(f"no {self.kind} {name!r}; there are: {', '.join(self._arrays)}")
+        value, shape = data.check_numbers(value, f"{self.kind} {name!r}"), self._arrays[name].shape
+        if value.shape != shape:
+            raise ValueError(f"{self.kind} {name!r} has shape {shape}, got {value.shape}")
+        return value
 
     def __setstate__(self, state):  # arrays may come back read-only or misaligned, as joblib's memory maps do
-        self._kind = state["_kind"]
+        self.kind = state["kind"]
         self._arrays = {name: np.require(array, requirements="CAW") for name, array in state["_arrays"].items()}
 
     def __iter__(self):
@@ -263,7 +276,7 @@ class Arrays(Mapping):
     __hash__ = None  # they change
 
     def __repr__(self):
-        return f"{self._kind.title()}s({', '.join(f'{name}: {array.shape}' for name, array in self._arrays.items())})"
+        return f"{self.kind.title()}s({', '.join(f'{name}: {array.shape}' for name, array in self._arrays.items())})"
 
 
 class Builder:
@@ -273,18 +286,29 @@ class Builder:
         self._shapes, self._instructions = [input_shape], []
         self._path, self._layers = [], []
         self._noises = itertools.count()
+        self.made = {}  # path of a layer -> the shape that it makes
         self.parameters, self.statistics = {}, {}  # name -> (shape, Initializer), (shape, number to begin at)
 
     def chain(self, layers, x, *within):
-        """Build one layer after the other; returns the last one's output value."""
+        """Build one layer after the other, on paths that begin ``within``; returns the last one's output value."""
+        for name in within:
+            self._enter(name)
         for position, layer in enumerate(layers):
-            path = [*within, layer.name or str(position)]
-            self._path += path
+            self._enter(layer.name or str(position))
             self._layers.append(layer)
             x = layer.build(self, x)
+            self.made[self.path] = self.shape(x)
             self._layers.pop()
-            del self._path[-len(path):]
+            self._path.pop()
+        del self._path[len(self._path) - len(within) :]
         return x
+
+    def _enter(self, name):
+        """Lengthen the path by a name that is the only one of its kind."""
+        self._path.append(name)
+        if self.path in self.made:
+            raise ValueError(f"two layers are called {self.path!r}; names must differ")
+        self.made[self.path] = None
 
     @property
     def path(self):
@@ -331,8 +355,6 @@ class Builder:
 
     def _declare(self, arrays, kind, *what):
         name = f"{self.path}.{kind}"
-        if name in self.parameters or name in self.statistics:
-            raise ValueError(f"two layers are called {self.path!r}; names must differ")
         arrays[name] = what
         return name
 
@@ -340,11 +362,11 @@ class Builder:
         """A number for one more noise of this network."""
         return next(self._noises)
 
-    def emit(self, op, inputs, shape, activation=ACTIVATIONS["linear"], **parts):
-        """Add an instruction; -> the value that it makes, rows of this shape."""
+    def emit(self, op, inputs, shape, activation=LINEAR, *, layer=None, **parts):
+        """Add an instruction, of the layer being built if none is named; -> the value, rows of this shape."""
         self._shapes.append(shape)
-        output = len(self._shapes) - 1
-        self._instructions.append(Instruction(op, inputs, output, activation=activation, layer=self.path, **parts))
+        output, layer = len(self._shapes) - 1, self.path if layer is None else layer
+        self._instructions.append(Instruction(op, inputs, output, activation=activation, layer=layer, **parts))
         return output
 
     def activated(self, op, inputs, shape, activation, **parts):
@@ -368,21 +390,31 @@ class Builder:
         return self.reshape(x, (math.prod(self.shape(x)),))
 
     def program(self):
-        """-> Program, whose output is a vector: an image is flattened, before its activation, which losses may fuse."""
+        """-> Program, whose output is a vector: an image is flattened."""
         if not self._instructions:
             raise ValueError("the layers of this network compute nothing; add one such as Dense(10)")
-        output = self._instructions[-1].output
-        output_shape = self.shape(output)
+        last = self._instructions[-1]
+        output_shape = self.shape(last.output)
         if len(output_shape) > 1:
-            last = self._instructions.pop()
-            if last.op == "activation":
-                (output,) = last.inputs
-            else:
-                self._instructions.append(last._replace(activation=ACTIVATIONS["linear"]))
-            self._path.append(last.layer)
-            flat = self.flatten(output)
-            if last.activation != ACTIVATIONS["linear"]:
-                self.activation(flat, last.activation)
+            flat = (math.prod(output_shape),)
+            self.emit("reshape", (last.output,), flat, settings=flat, layer=last.layer)
+        self._activate_last()
         shapes, statistics = (
             {name: shape for name, (shape, _) in arrays.items()} for arrays in (self.parameters, self.statistics))
         return Program(tuple(self._shapes), tuple(self._instructions), shapes, statistics, output_shape)
+
+    def _activate_last(self):
+        """Move an activation behind the reshapes at the end, which change none of its numbers: losses may fuse it."""
+        place = len(self._instructions) - 1
+        while place and self._instructions[place].op == "reshape":
+            place -= 1
+        maker = self._instructions[place]
+        if maker.activation == LINEAR or maker is self._instructions[-1]:
+            return
+        if maker.op == "activation":
+            self._instructions[place + 1] = self._instructions[place + 1]._replace(inputs=maker.inputs)
+            del self._instructions[place]
+        else:
+            self._instructions[place] = maker._replace(activation=LINEAR)
+        flat = self._instructions[-1].output
+        self.emit("activation", (flat,), self.shape(flat), maker.activation, layer=maker.layer)

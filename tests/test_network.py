@@ -78,6 +78,39 @@ def test_vector(net):
             net.from_vector(wrong)
 
 
+def test_restore(dtype, tmp_path):
+    """A snapshot comes back into the arrays that there are, from a dict and from a file."""
+    net = bp.Network([bp.Dense(4, "tanh"), bp.BatchNorm()], input_shape=3, dtype=dtype, seed=1)
+    net.statistics["1.mean"] = np.arange(4)
+    start, kept, arrays = net.copy(), net.snapshot(), net.arrays
+    np.savez(tmp_path / "kept.npz", **kept)
+    with np.load(tmp_path / "kept.npz") as file:
+        for snapshot in (kept, file):
+            for array in arrays.values():
+                array[...] = 7
+            net.restore(snapshot)
+            assert net == start
+    assert all(net.arrays[name] is array for name, array in arrays.items())
+
+
+@pytest.mark.parametrize("change, error, message", [
+    ({"0.bias": None}, KeyError, r"the snapshot has no '0.bias'; it has: 0.weight, 1.scale, "),
+    ({"1.mean": None}, KeyError, "the snapshot has no '1.mean'; it has: "),
+    ({"2.weight": 0}, KeyError, "no parameter or statistic '2.weight'; there are: 0.weight, .*1.variance"),
+    ({"1.variance": np.ones(3)}, ValueError, r"'1.variance' has shape \(4,\), got \(3,\)"),
+    ({"1.variance": 1.0}, ValueError, r"'1.variance' has shape \(4,\), got \(\)"),
+    ({"1.variance": np.array(["a"] * 4)}, TypeError, "'1.variance' must hold numbers"),
+])
+def test_what_cannot_be_restored(change, error, message):
+    """It is found before anything is copied."""
+    net = bp.Network([bp.Dense(4, "tanh"), bp.BatchNorm()], input_shape=3, seed=1)
+    snapshot = {name: array + 1 for name, array in net.snapshot().items()} | change
+    before = net.copy()
+    with pytest.raises(error, match=message):
+        net.restore({name: array for name, array in snapshot.items() if array is not None})
+    assert net == before
+
+
 def test_parameters_compare(net):
     """As a mapping of arrays they have an answer, whatever it is; never an error."""
     assert (net.parameters == net.parameters) in (True, False)
@@ -160,10 +193,20 @@ def test_the_first_data_tell_the_inputs(backend, rng):
         net.build(6)
 
 
-def test_names_that_meet():
-    for layers in ([bp.Dense(2, name="a"), bp.Dense(2, name="a")], [bp.Dense(2, name="1"), bp.Dense(2)]):
-        with pytest.raises(ValueError, match=r"two layers are called"):
-            bp.Network(layers, input_shape=2)
+@pytest.mark.parametrize("layers, name", [
+    ([bp.Dense(2, name="a"), bp.Dense(2, name="a")], "a"),
+    ([bp.Dense(2, name="1"), bp.Dense(2)], "1"),
+    ([bp.Dense(2, name="a"), bp.Activation("relu", name="a")], "a"),
+    ([bp.Flatten(name="a"), bp.Dropout(name="a"), bp.Dense(2)], "a"),
+    ([bp.Residual(bp.Dense(2, name="a"), bp.Dropout(name="a"))], "0.a"),
+    ([bp.Residual(bp.Dense(2, name="shortcut"), shortcut=bp.Dense(2))], "0.shortcut"),
+    ([bp.Residual(bp.Dense(2), shortcut=[bp.Dense(2, name="1"), bp.Dropout()])], "0.shortcut.1"),
+])
+def test_names_that_meet(layers, name):
+    with pytest.raises(ValueError, match=f"two layers are called '{name}'; names must differ"):
+        bp.Network(layers, input_shape=2)
+    shared = [bp.Residual(bp.Dense(2, name="a"), name="b"), bp.Dense(2, name="a")]  # in blocks of their own they may
+    assert len(bp.Network(shared, input_shape=2).parameters) == 4
 
 
 def test_a_residual_keeps_the_width():
@@ -188,6 +231,19 @@ def test_refused_layers(layers, error, message):
 
 def test_a_single_layer_needs_no_list():
     assert bp.Network(bp.Dense(2), seed=0) == bp.Network([bp.Dense(2)], seed=0)
+
+
+@pytest.mark.parametrize("layers", [
+    [bp.Conv2D(1, activation="sigmoid")], [bp.Conv2D(1), bp.Activation("sigmoid")],
+    [bp.Conv2D(1, activation="sigmoid"), bp.Flatten()], [bp.Conv2D(1), bp.Activation("sigmoid"), bp.Flatten()],
+], ids=repr)
+def test_an_activation_goes_behind_the_last_reshape(layers):
+    """Where a loss may fuse it: the same instructions, whoever flattens."""
+    program = bp.Network(layers, input_shape=(4, 3, 2)).program
+    assert [(i.op, i.activation.name, i.layer) for i in program.instructions] == [
+        ("conv", "linear", "0"), ("reshape", "linear", str(len(layers) - 1)),
+        ("activation", "sigmoid", str(1 if bp.Activation("sigmoid") in layers else 0))]
+    assert program.last_activation.name == "sigmoid" and program.n_out == 12
 
 
 # -- initial weights ----------------------------------------------------------------------------------------
@@ -237,7 +293,23 @@ def test_summary(net):
     text = net.summary()
     for name, shape in SHAPES.items():
         assert any(line.split()[0] == name and str(shape) in line for line in text.splitlines()[2:])
-    assert text.splitlines()[-1].split() == ["total", f"{net.to_vector().size}"]
+    assert text.splitlines()[-1].split() == ["total", "of", "parameters", f"{net.to_vector().size}"]
+
+
+@pytest.mark.parametrize("layers, lines", [
+    ([bp.Conv2D(1, bias=False, activation="relu")],
+     ["0  Conv2D (8, 8, 1)", "0.weight (3, 3, 2, 1) 18", "total of parameters 18"]),
+    ([bp.Conv2D(1, bias=False), bp.Activation("relu"), bp.Flatten(name="flat")],
+     ["0  Conv2D (8, 8, 1)", "0.weight (3, 3, 2, 1) 18", "1  Activation (8, 8, 1)", "flat  Flatten (64,)",
+      "total of parameters 18"]),
+    ([bp.Residual(bp.BatchNorm(affine=False, name="norm")), bp.Flatten(), bp.Flatten(), bp.Dense(2, name="out")],
+     ["0  Residual (8, 8, 2)", "0.norm.mean (2,) 2", "0.norm.variance (2,) 2", "1  Flatten (128,)", "2  Flatten (128,)",
+      "out  Dense (2,)", "out.weight (128, 2) 256", "out.bias (2,) 2", "total of parameters 258"]),
+], ids=["an image", "flattened", "a block"])
+def test_summary_of_images(layers, lines):
+    """Each layer with the shape that it makes, whatever the program adds behind the last; statistics have rows too."""
+    text = bp.Network(layers, input_shape=(8, 8, 2)).summary()
+    assert [" ".join(line.split()) for line in text.splitlines()[2:]] == [" ".join(line.split()) for line in lines]
 
 
 def test_predict_gives_new_arrays(net, rng):
