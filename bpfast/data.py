@@ -28,22 +28,42 @@ def check_rows(X, input_shape=None, name="X"):
     Rows of any shape are taken where it is not known: (n_in,), (length, channels) or (height, width, channels).
     """
     X = check_numbers(X, name)
-    if not 2 <= X.ndim <= 4 or (input_shape and len(input_shape) == 1 and X.ndim != 2):
-        hint = "; one row is X.reshape(1, -1), one column X.reshape(-1, 1)" if X.ndim == 1 else ""
-        if X.ndim > 2 and input_shape == (math.prod(X.shape[1:]),):
-            hint = f": {name}.reshape(-1, {input_shape[0]}), if its numbers are in this order"
-        raise ValueError(f"{name} must have two dimensions (n_samples, n_inputs), got shape {X.shape}{hint}")
+    if input_shape is None and not 2 <= X.ndim <= 4:
+        cure = f"; {ONE_ROW.format(X=name)}" if X.ndim == 1 else ""
+        raise ValueError(
+            f"{name} must have 2 to 4 dimensions, (n_samples, n_inputs), (n_samples, length, channels) or "
+            f"(n_samples, height, width, channels), got shape {X.shape}{cure}")
     if 0 in X.shape:
         raise ValueError(f"{name} is empty: shape {X.shape}; at least one row and one column are needed")
     if input_shape and X.shape[1:] != input_shape:
-        if len(input_shape) == 1:
+        if X.ndim == 2 and len(input_shape) == 1:
             raise ValueError(
                 f"{name} has {X.shape[1]} columns, but the network's first layer takes {input_shape[0]} inputs")
-        cure = ""
-        if math.prod(X.shape[1:]) == math.prod(input_shape):
-            cure = f": {name}.reshape({', '.join(map(str, (-1, *input_shape)))}), if its numbers are in this order"
-        raise ValueError(f"{name} has rows of shape {X.shape[1:]}, but the network takes {input_shape}{cure}")
+        cure = _cure_of_shape(X.shape, input_shape)
+        raise ValueError(
+            f"{name} must have shape {_of_samples(input_shape)}, got {X.shape}{cure and '; ' + cure.format(X=name)}")
     return X
+
+
+ONE_ROW = "one row is {X}.reshape(1, -1), one column {X}.reshape(-1, 1)"
+
+
+def _cure_of_shape(given, input_shape):
+    """What makes rows of this shape of an array, or nothing."""
+    if given[1:] == (input_shape[-1], *input_shape[:-1]):
+        return "channels come last: np.moveaxis({X}, 1, -1)"
+    if len(given) == len(input_shape) == 1:
+        return ONE_ROW
+    if given == input_shape:
+        return f"one {'image' if len(given) == 3 else 'sequence'} is {{X}}[None]"
+    if math.prod(given[1:]) == math.prod(input_shape):
+        return f"{{X}}.reshape({', '.join(map(str, (-1, *input_shape)))}), if its numbers are in this order"
+    return ""
+
+
+def _of_samples(shape):
+    """The shape of an array with rows of this one, in words."""
+    return str(("n_samples", *shape)).replace("'", "")
 
 
 def check_data(X, y, sample_weight, loss, program, dtype, name=""):
@@ -54,9 +74,7 @@ def check_data(X, y, sample_weight, loss, program, dtype, name=""):
     if loss.labels:
         y = check_labels(y, program.n_out, f"{name}y")
     else:
-        if np.ndim(y) > 2 and np.shape(y)[1:] == program.output_shape:
-            y = np.reshape(y, (len(y), -1))
-        y = check_targets(y, program.n_out, dtype, f"{name}y", loss.targets)
+        y = check_targets(y, program.output_shape, dtype, f"{name}y", loss.targets)
     if len(y) != len(X):
         raise ValueError(f"{name}X has {len(X)} rows, but {name}y has {len(y)}; they must be the same")
     return Data(X, y, check_weight(sample_weight, len(X), f"{name}sample_weight"))
@@ -83,18 +101,21 @@ KINDS = {
 }
 
 
-def check_targets(y, n_out, dtype=np.float64, name="y", kind="reals"):
-    """-> y (n, n_out) of numbers of this kind (see ``ops.table.Loss``); (n,) is taken as one column."""
-    kind = KINDS[kind]
+def check_targets(y, output_shape, dtype=np.float64, name="y", kind="reals"):
+    """-> y (n, n_out) of numbers of this kind (see ``ops.table.Loss``), from such rows or (n, *output_shape).
+
+    (n,) is taken as one column.
+    """
+    kind, n_out = KINDS[kind], math.prod(output_shape)
     if kind.cure_of_strings:
         y = _array(y, name)
         _refuse_strings(y, name, f"targets must be {kind.expected}", kind.cure_of_strings)
     y = check_numbers(y, name)
-    if y.ndim == 1:
-        y = y[:, None]
-    if y.ndim != 2 or y.shape[1] != n_out:
-        expected = f"(n_samples, {n_out})" + (" or (n_samples,)" if n_out == 1 else "")
+    shapes = dict.fromkeys(((n_out,), output_shape, *([()] if n_out == 1 else ())))
+    if y.shape[1:] not in shapes or not y.ndim:
+        expected = " or ".join(map(_of_samples, shapes))
         raise ValueError(f"{name} must have shape {expected} for a network with {n_out} outputs, got {y.shape}")
+    y = y.reshape(len(y), n_out)
     check_finite(y, name, dtype)
     for begin, block in _blocks(y):
         outside = kind.outside(block)
@@ -130,9 +151,10 @@ def check_labels(y, n_out, name="y"):
         wrong = (block < 0) | (block >= n_out) | (block != np.floor(block))
         if wrong.any():
             row = begin + int(np.argmax(wrong))
+            cure = f"; labels begin at 0: {name} - 1" if y.min() == 1 and y.max() == n_out else ""
             raise ValueError(
                 f"{name} must hold class labels 0 .. {n_out - 1} for a network with {n_out} outputs; "
-                f"row {row} is {y[row].item()!r}"
+                f"row {row} is {y[row].item()!r}{cure}"
             )
     return y
 
@@ -233,10 +255,11 @@ def hold_out(n, share, seed, labels=None):
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def check_parameters(parameters):
-    """Refuse NaN and infinity in a network's parameters."""
-    for name, array in parameters.items():
-        check_finite(array, f"parameter {name!r}")
+def check_arrays(*groups):
+    """Refuse NaN and infinity in a network's parameters and statistics."""
+    for arrays in groups:
+        for name, array in arrays.items():
+            check_finite(array, f"{arrays.kind} {name!r}")
 
 
 def check_integer(value, name, low=1):
@@ -328,7 +351,9 @@ def check_numbers(values, name):
         except (TypeError, ValueError, OverflowError) as error:
             raise TypeError(f"{name} holds objects that are not numbers: {error}") from None
     elif kind not in "biuf":
-        given = f"strings ({array.dtype})" if kind in "US" else f"dtype {array.dtype}"
+        given = f"dtype {array.dtype}"
+        if kind in "US":
+            given = f"strings ({array.dtype}); {name}.astype(float) reads them, if they are numbers"
         raise TypeError(f"{name} must hold numbers, got {given}")
     return array
 

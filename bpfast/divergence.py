@@ -13,7 +13,7 @@ def find_culprit(network, arrays, X):
         if not np.isfinite(array).all():
             return f"in parameter {name!r}"
     program = network.program
-    values = network.plan("numpy").activations(arrays, X.astype(network.dtype)).values
+    values = network.plan("numpy").activations(arrays, X.astype(network.dtype), program).values
     for instruction in program.instructions:
         if not np.isfinite(values[instruction.output]).all():
             return f"in the output of layer {instruction.layer!r}"

@@ -140,7 +140,8 @@ class Network:
         """
         X = self.inputs(X)
         data.check_finite(X, "X", self.dtype)
-        return self.plan("numpy").activations(self.arrays, X.astype(self.dtype)).values
+        values = self.plan("numpy").activations(self.arrays, X.astype(self.dtype), self.program).values
+        return [values[0], *(values[instruction.output] for instruction in self.program.instructions)]
 
     def plan(self, backend, loss=None, update=None, batch_size=1, restraints=NOTHING, clip=NO_CLIP):
         """A backend's Plan for this network."""
@@ -327,20 +328,21 @@ class Builder:
 
     def vector(self, x):
         """The shape of a value that must be a vector."""
-        return self._dimensions(x, 1, "a vector (n,)", "put Flatten() or GlobalAvgPool2D() before it")
+        return self._dimensions(x, 1)
 
     def sequence(self, x):
         """The shape of a value that must be a sequence."""
-        return self._dimensions(x, 2, "a sequence (length, channels)", "X[:, :, None] has one channel")
+        return self._dimensions(x, 2)
 
     def image(self, x):
         """The shape of a value that must be an image."""
-        return self._dimensions(x, 3, "an image (height, width, channels)", "X[..., None] has one channel")
+        return self._dimensions(x, 3)
 
-    def _dimensions(self, x, n, needed, cure):
+    def _dimensions(self, x, n):
         shape = self.shape(x)
         if len(shape) != n:
-            self.refuse(f"it needs {needed}, but gets {shape}; {cure}")
+            needed = ("a vector (n,)", "a sequence (length, channels)", "an image (height, width, channels)")[n - 1]
+            self.refuse(f"it needs {needed}, but gets {shape}; {_cure(shape, n, of_data=x == 0)}")
         return shape
 
     # -- parts -----------------------------------------------------------------------------------------
@@ -377,8 +379,9 @@ class Builder:
 
     def activation(self, x, activation):
         """y = f(x), an instruction of its own."""
-        if activation.rowwise:
-            self.vector(x)
+        if activation.rowwise and len(self.shape(x)) > 1:
+            self.refuse(f"its activation {activation!r} is of whole rows, which images and sequences have not: "
+                        f"use Activation({activation!r}) after Flatten() or a global pool")
         return self.emit("activation", (x,), self.shape(x), activation)
 
     def reshape(self, x, shape):
@@ -418,3 +421,19 @@ class Builder:
             self._instructions[place] = maker._replace(activation=LINEAR)
         flat = self._instructions[-1].output
         self.emit("activation", (flat,), self.shape(flat), maker.activation, layer=maker.layer)
+
+
+def _cure(shape, n, of_data):
+    """What to do where a layer needs n dimensions and gets this shape, of the data or of what a layer made of them."""
+    if n == 1:
+        return f"put Flatten() or GlobalAvgPool{len(shape) - 1}D() before it"
+    fitting = {2: "Conv1D, MaxPool1D and GlobalAvgPool1D are for sequences",
+               3: "Conv2D, MaxPool2D and GlobalAvgPool2D are for images"}.get(len(shape))
+    if of_data and len(shape) == n - 1:
+        one = f"X[..., None] has one channel, X[None] is one {'image' if n == 3 else 'sequence'}"
+        return f"{one}; {fitting}" if fitting else one
+    if of_data and len(shape) == 1:
+        side = math.isqrt(shape[0])
+        sizes = f"{side}, {side}, 1" if side * side == shape[0] else "height, width, channels"
+        return f"X.reshape(-1, {sizes}) makes images"
+    return fitting or "it must come before what makes vectors, such as Flatten() and Dense()"

@@ -1,5 +1,6 @@
 """What a fit is asked to do, checked before any work."""
 
+import math
 import warnings
 from numbers import Real
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import data
-from .backends.base import Data, Order
+from .backends.base import LINEAR, Data, Order
 from .callbacks import prepare_callbacks
 from .lbfgs import check_restraints
 from .metrics import check_measured, check_metrics
@@ -51,6 +52,33 @@ class Task(NamedTuple):
         return self.rows._replace(weight=weight)
 
 
+def check_pair(network, loss):
+    """Refuse an output activation and a loss that do not belong together, naming the pair that was meant."""
+    makers = [layer for layer in network.layers if layer.output_activation is not None]
+    layer = makers[-1] if makers else network.layers[-1]
+    last = network.program.last_activation if network.program else layer.output_activation or LINEAR
+    units = getattr(layer, "units", "n_out")
+    if not loss.accepts(last):
+        activation, whole = loss.pair
+        belongs, other = activation, "take loss 'squared_error'"
+        if loss.fuses:
+            belongs, other = "linear", f"in Dense({units}, 'linear') with {loss.name!r}, which reads logits"
+        given = [layer.activation.name for layer in makers if hasattr(layer, "activation")]
+        if last == LINEAR and given[-1:] == [belongs]:
+            raise ValueError(
+                f"loss {loss.name!r} belongs to the output activation {belongs!r}, behind which nothing but Flatten() "
+                f"may come, but {layer!r} does: leave it out, or put it before the layer of that activation")
+        raise ValueError(
+            f"loss {loss.name!r} belongs to the output activation {belongs!r}, but the last layer's is {last.name!r}: "
+            f"end the network in Dense({units}, {activation!r}) with loss {whole!r}, or {other}"
+        )
+    if units == 1 and (loss.labels or last.name == "softmax"):
+        raise ValueError(
+            "a softmax over one output is always 1, so it cannot learn: use two, Dense(2, 'softmax') with "
+            "'cross_entropy', or one probability, Dense(1, 'sigmoid') with 'binary_cross_entropy'"
+        )
+
+
 def check_rows(trainer, X, y, sample_weight, name="", input_shape=None):
     """-> Data for a trainer, whose network stays untouched; ``name`` prefixes the names in errors."""
     network, loss = trainer.network, trainer.loss
@@ -83,9 +111,11 @@ def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight
         names += ["val_loss", *(f"val_{metric.name}" for metric in measured)]
     if class_weight is not None:
         rows = data.weigh_classes(rows, class_weight, labels, max(2, n_out), training)
-    _check_optimizer(trainer, program, names, len(rows.X if training is None else training))
+    n = len(rows.X if training is None else training)
+    _check_optimizer(trainer, program, names, n)
+    _check_batches(program, min(trainer._rows_per_step, n))
     callbacks = prepare_callbacks(callbacks, names)
-    progress = Progress(verbose, epochs, len(rows.X if training is None else training))
+    progress = Progress(verbose, epochs, n)
     return Task(rows, training, validation, held, epochs, shuffle, callbacks, progress)
 
 
@@ -119,3 +149,13 @@ def _check_optimizer(trainer, program, names, n):
             f'batch: give the Trainer batch_size="full", it is {trainer.batch_size}',
             stacklevel=4,
         )
+
+
+def _check_batches(program, rows):
+    """Refuse batches in which a BatchNorm has one number of each unit: whatever this is, less its mean it is 0."""
+    for i in program.instructions:
+        if i.op == "batch_norm" and rows * math.prod(program.value_shapes[i.output][:-1]) == 1:
+            raise ValueError(
+                f"layer {i.layer!r}: BatchNorm on batches of one row learns nothing but its shift: "
+                "take batch_size=2 or more, and as many rows, or LayerNorm()"
+            )

@@ -20,7 +20,7 @@ from .regularizers import check_clip, check_regularizer, restraints
 from .restarts import fit_often
 from .schedules import Schedule
 from .standardization import learn_scale
-from .task import check_rows, check_task
+from .task import check_pair, check_rows, check_task
 
 SECONDS_PER_RUN = 0.05  # the longest that compiled code keeps Python from looking at signals
 STEPS_AHEAD = 4096  # whose coefficients are computed together
@@ -35,8 +35,8 @@ class Trainer:
         Its parameters are read when a call begins and written when it ends.
     loss : str or op
         A name of ``bpfast.LOSSES``, or one with hyperparameters: ``bpfast.LOSSES["huber"](delta=2.0)``;
-        averaged over the batch.  It must suit the activation of the last layer; pairs that belong together, such
-        as "softmax" and "cross_entropy", are computed in one stable pass.
+        averaged over the batch.  It must suit the activation of the last layer, behind which only Flatten may come;
+        pairs that belong together, such as "softmax" and "cross_entropy", are computed in one stable pass.
     optimizer : str or Optimizer
         "adam", "sgd", ..., or an object such as ``Adam(1e-3)`` or ``LBFGS()``; with a schedule for its learning rate
         the history has the "learning_rate" of the last step of every epoch.
@@ -49,11 +49,11 @@ class Trainer:
         Bounds the gradient, with that of the penalties, before a step.
     metrics : sequence of str or function
         What ``evaluate``, and validation after every epoch, measure beside the loss: names of
-        ``bpfast.METRICS``, or functions ``f(y_true, y_pred)`` of the targets and the network's outputs
-        (n, n_out); one that has a parameter ``sample_weight`` is given the weights (n,) or None.
+        ``bpfast.METRICS``, or functions ``f(y_true, y_pred)`` of the targets and the network's outputs, which are
+        flat, (n, n_out), of images too; one that has a parameter ``sample_weight`` is given the weights (n,) or None.
         Without any it is "accuracy", where targets are classes.
     seed : int, optional
-        Of the shuffling, the rows held out and the restarts; None draws one.
+        Of the shuffling, the rows held out, the restarts and what Dropout drops; None draws one.
     backend : "auto", "native", "numba" or "numpy"
         "auto" takes the first of these that can run.
     n_threads : int, optional
@@ -84,12 +84,14 @@ class Trainer:
 
         Parameters
         ----------
-        X : array (n, n_in)
+        X : array (n, *input_shape)
+            Vectors (n, n_in), sequences (n, length, channels) or images (n, height, width, channels).
             Of any real dtype, byte order and strides, a read-only memory map too: read in place, a batch at a time.
             Lists, and arrays of objects, become arrays of float64 first.
         y : array
             Class labels (n,) or one-hot rows (n, n_out) for cross_entropy, else numbers (n, n_out) or (n,):
-            in [0, 1] for binary_cross_entropy, not negative for poisson, -1 or +1 for hinge.
+            in [0, 1] for binary_cross_entropy, not negative for poisson, -1 or +1 for hinge.  Where the outputs are
+            images, numbers may have their shape, (n, height, width, channels).
         epochs : int
         validation : (X, y), (X, y, sample_weight), or a share in (0, 1); optional
             Evaluated after every epoch: "val_loss", and "val_" before the name of each metric.  A share of the rows is
@@ -306,7 +308,7 @@ class Trainer:
         self._calling = True
         answers = [getattr(callback, moment)(self, *figures) for callback in task.callbacks]
         self._calling = False
-        data.check_parameters(self.network.arrays)
+        data.check_arrays(self.network.parameters, self.network.statistics)
         state.load(self.network.arrays)
         return any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)
 
@@ -326,7 +328,7 @@ class Trainer:
         """-> checked Data, and the plan for it; the network is built if it was not yet."""
         rows = check_rows(self, X, y, sample_weight)
         self.network.build(rows.X.shape[1:])
-        data.check_parameters(self.network.arrays)
+        data.check_arrays(self.network.parameters, self.network.statistics)
         return rows, self._get_plan()
 
     @property
@@ -345,10 +347,11 @@ class Trainer:
         """-> the State with the network's parameters of now and the slots of before, for some rows of X or all."""
         self.network.build(X.shape[1:])
         learn_scale(self.network, X, training)
-        data.check_parameters(self.network.arrays)
-        for name, array in self.network.arrays.items():
-            if not array.flags.writeable:
-                raise ValueError(f"parameter {name!r} is read-only; training writes into it")
+        data.check_arrays(self.network.parameters, self.network.statistics)
+        for arrays in (self.network.parameters, self.network.statistics):
+            for name, array in arrays.items():
+                if not array.flags.writeable:
+                    raise ValueError(f"{arrays.kind} {name!r} is read-only; training writes into it")
         weights = {name: array for name, array in self.network.parameters.items() if array.ndim > 1}
         if len(weights) > 1 and not any(array.any() for array in weights.values()):
             raise ValueError(
@@ -394,12 +397,22 @@ class Trainer:
         if name in CHECKED:
             value = CHECKED[name](value)
         if name == "loss":
-            _check_pair(self.network, value)
+            check_pair(self.network, value)
         planned, begun = (self.__dict__.get(key) is not None for key in ("_plan", "_resume"))
         other_rule = name == "optimizer" and (planned or begun) and _rule(value) != _rule(self.optimizer)
         if other_rule or (planned and name in ("network", "loss", "batch_size", "regularizer", "clip", "backend")):
             raise AttributeError(f"a Trainer that has begun cannot change its {name}; make a new Trainer")
         super().__setattr__(name, value)
+
+    def __repr__(self):
+        from inspect import signature
+
+        shown = [type(self.network).__name__]
+        for name, setting in list(signature(type(self)).parameters.items())[1:]:
+            value = getattr(self, name)
+            if setting.default is setting.empty or value != CHECKED[name](setting.default):
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def __getstate__(self):
         if self._fitting and not self._calling:
@@ -453,23 +466,3 @@ CHECKED = {  # attribute -> what checks it, when the Trainer is made and when it
     "backend": backends.choose,
     "n_threads": lambda n: None if n is None else data.check_integer(n, "n_threads"),
 }
-
-
-def _check_pair(network, loss):
-    """Refuse an output activation and a loss that do not belong together, naming the pair that was meant."""
-    layer = network.layers[-1]
-    last, units = layer.output_activation, getattr(layer, "units", "n_out")
-    if not loss.accepts(last):
-        activation, whole = loss.pair
-        belongs, other = activation, "take loss 'squared_error'"
-        if loss.fuses:
-            belongs, other = "linear", f"in Dense({units}, 'linear') with {loss.name!r}, which reads logits"
-        raise ValueError(
-            f"loss {loss.name!r} belongs to the output activation {belongs!r}, but the last layer's is {last.name!r}: "
-            f"end the network in Dense({units}, {activation!r}) with loss {whole!r}, or {other}"
-        )
-    if units == 1 and (loss.labels or last.name == "softmax"):
-        raise ValueError(
-            "a softmax over one output is always 1, so it cannot learn: use two, Dense(2, 'softmax') with "
-            "'cross_entropy', or one probability, Dense(1, 'sigmoid') with 'binary_cross_entropy'"
-        )

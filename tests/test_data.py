@@ -208,9 +208,10 @@ REFUSED_X = {
     "empty": (lambda X: X[:0], ValueError, "X is empty"),
     "no columns": (lambda X: X[:, :0], ValueError, "X is empty"),
     "empty list": (lambda X: [], ValueError, "X"),
-    "flat": (lambda X: X[:, 0], ValueError, "X must have two dimensions.*reshape"),
+    "flat": (lambda X: X[:, 0], ValueError, r"X must have 2 to 4 dimensions, \(n_samples, n_inputs\), .*reshape"),
     "deep": (lambda X: X[None], ValueError, r"needs a vector \(n,\), but gets \(30, 6\); put Flatten\(\)"),
-    "a number": (lambda X: 3.0, ValueError, "X must have two dimensions"),
+    "a number": (lambda X: 3.0, ValueError, r"X must have 2 to 4 dimensions.*got shape \(\)$"),
+    "too deep": (lambda X: X[None, None, None], ValueError, r"X must have 2 to 4 dimensions.*\(1, 1, 1, 30, 6\)$"),
     "None": (lambda X: None, (TypeError, ValueError), "X"),
     "NaN": (lambda X: with_entry(X, np.nan, 7, 2), ValueError, r"X must be finite, but X\[7, 2\] is nan"),
     "infinity": (lambda X: with_entry(X, -np.inf, 0, 5), ValueError, r"X\[0, 5\] is -inf"),
@@ -221,7 +222,7 @@ REFUSED_X = {
     "matrix": (matrix, TypeError, "X is a numpy.matrix.*asarray"),
     "masked": (lambda X: np.ma.masked_array(X, X > 0), ValueError, "X has masked entries"),
     "sparse": (lambda X: Sparse(), TypeError, "X is a sparse matrix.*toarray"),
-    "strings": (lambda X: X.astype(str), TypeError, "X must hold numbers"),
+    "strings": (lambda X: X.astype(str), TypeError, r"X must hold numbers, got strings .*X.astype\(float\)"),
     "dates": (lambda X: X.astype("M8[s]"), TypeError, "X must hold numbers"),
     "records": (lambda X: np.zeros(30, "f4, f4"), TypeError, "X must hold numbers"),
     "objects": (lambda X: np.full(X.shape, object()), TypeError, "X holds objects that are not numbers"),
@@ -232,6 +233,8 @@ REFUSED_X = {
 }
 REFUSED_LABELS = {
     "too large": (lambda y: np.where(np.arange(N) == 4, N_OUT, y), ValueError, "class labels 0 .. 2.*row 4 is 3"),
+    "from 1 on": (lambda y: y + 1, ValueError, "class labels 0 .. 2.*is 3; labels begin at 0: y - 1$"),
+    "from 2 on": (lambda y: y + 2, ValueError, r"class labels 0 .. 2.*is \d$"),
     "negative": (lambda y: np.where(np.arange(N) == 4, -1, y), ValueError, "class labels 0 .. 2.*row 4 is -1"),
     "fractions": (lambda y: y + 0.5, ValueError, "class labels 0 .. 2.*row 0"),
     "NaN": (lambda y: with_entry(y, np.nan, 3), ValueError, r"y\[3\] is nan"),
@@ -253,7 +256,7 @@ REFUSED_LABELS = {
     "huge": (lambda y: np.full(N, 2**63, np.uint64), ValueError, "class labels 0 .. 2"),
 }
 REFUSED_NUMBERS = {
-    "flat": (lambda y: y[:, 0], ValueError, r"y must have shape \(n_samples, 3\).*got \(30, 1\)"),
+    "flat": (lambda y: y[:, 0], ValueError, r"y must have shape \(n_samples, 3\) for .*got \(30,\)$"),
     "narrow": (lambda y: y[:, :2], ValueError, r"y must have shape \(n_samples, 3\).*got \(30, 2\)"),
     "NaN": (lambda y: with_entry(y, np.nan, 3, 2), ValueError, r"y\[3, 2\] is nan"),
     "complex": (lambda y: y + 1j, ValueError, "y is complex"),

@@ -6,20 +6,31 @@ import pytest
 import bpfast as bp
 
 D, R = bp.Dense, bp.Residual
-IMAGE = (4, 3, 2)
+IMAGE, SEQUENCE = (4, 3, 2), (7, 2)
 
 MISFITS = {  # the shape of a row, layers, what the message says
     "dense on an image": (IMAGE, [D(3)], r"layer 0 \(Dense\).* vector .*gets \(4, 3, 2\).*Flatten\(\)"),
-    "dense on a sequence": ((4, 3), [D(3)], r"layer 0 \(Dense\).* vector .*gets \(4, 3\).*Flatten\(\)"),
+    "dense on a sequence": ((4, 3), [D(3)],
+                            r"layer 0 \(Dense\).* vector .*gets \(4, 3\); put Flatten\(\) or GlobalAvgPool1D\(\)"),
     "dense after a convolution": (IMAGE, [bp.Conv2D(5), D(3, name="last")],
                                   r"layer last \(Dense\).*vector.*\(4, 3, 5\).*Flatten\(\) or GlobalAvgPool2D\(\)"),
-    "convolution on a vector": (4, [bp.Conv2D(3)], r"layer 0 \(Conv2D\).*\(height, width, channels\).*gets \(4,\)"),
-    "convolution on grey images": ((4, 3), [bp.Conv2D(3)], r"layer 0 \(Conv2D\).*gets \(4, 3\); X\[\.\.\., None\]"),
-    "convolution after flatten": (IMAGE, [bp.Flatten(), bp.Conv2D(3)], r"layer 1 \(Conv2D\).*gets \(24,\)"),
-    "1d on an image": (IMAGE, [bp.Conv1D(3)], r"layer 0 \(Conv1D\).*\(length, channels\).*gets \(4, 3, 2\)"),
-    "1d on a vector": (4, [bp.Conv1D(3)], r"layer 0 \(Conv1D\).*\(length, channels\).*gets \(4,\)"),
-    "a pool of vectors": (4, [bp.MaxPool2D()], r"layer 0 \(MaxPool2D\).*gets \(4,\)"),
-    "a mean of sequences": ((4, 3), [bp.GlobalAvgPool2D()], r"layer 0 \(GlobalAvgPool2D\).*gets \(4, 3\)"),
+    "convolution on a vector": (5, [bp.Conv2D(3)], r"layer 0 \(Conv2D\).*\(height, width, channels\).*gets \(5,\); "
+                                r"X\.reshape\(-1, height, width, channels\)"),
+    "convolution on a square": (784, [bp.Conv2D(3)], r"gets \(784,\); X\.reshape\(-1, 28, 28, 1\)"),
+    "convolution on grey images": ((4, 3), [bp.Conv2D(3)], r"layer 0 \(Conv2D\).*gets \(4, 3\); X\[\.\.\., None\] has "
+                                   r"one channel, X\[None\] is one image; Conv1D, MaxPool1D .* are for sequences"),
+    "convolution after flatten": (IMAGE, [bp.Flatten(), bp.Conv2D(3)],
+                                  r"layer 1 \(Conv2D\).*gets \(24,\); it must come before .* Flatten\(\)"),
+    "1d after dense": (4, [D(3), bp.Conv1D(3)], r"layer 1 \(Conv1D\).*gets \(3,\); it must come before .* Dense\(\)"),
+    "2d after 1d": ((4, 3), [bp.Conv1D(3), bp.Conv2D(3)],
+                    r"layer 1 \(Conv2D\).*gets \(4, 3\); Conv1D, MaxPool1D .* are for sequences$"),
+    "1d on an image": (IMAGE, [bp.Conv1D(3)], r"layer 0 \(Conv1D\).*\(length, channels\).*gets \(4, 3, 2\); "
+                                              "Conv2D, MaxPool2D .* are for images$"),
+    "1d on a vector": (4, [bp.Conv1D(3)], r"layer 0 \(Conv1D\).*\(length, channels\).*gets \(4,\); X\[\.\.\., None\] "
+                                          r"has one channel, X\[None\] is one sequence$"),
+    "a pool of vectors": (4, [bp.MaxPool2D()], r"layer 0 \(MaxPool2D\).*gets \(4,\); X\.reshape\(-1, 2, 2, 1\)"),
+    "a mean of sequences": ((4, 3), [bp.GlobalAvgPool2D()],
+                            r"layer 0 \(GlobalAvgPool2D\).*gets \(4, 3\).*GlobalAvgPool1D are for sequences"),
     "a large kernel": (IMAGE, [bp.Conv2D(3, 5, padding="valid")],
                        r"layer 0 \(Conv2D\).*\(5, 5\) is larger than .*\(4, 3\).*padding='same'"),
     "a wide kernel": (IMAGE, [bp.Conv2D(3, (1, 4), padding="valid")], r"layer 0 \(Conv2D\).*\(1, 4\) .*\(4, 3\)"),
@@ -33,8 +44,10 @@ MISFITS = {  # the shape of a row, layers, what the message says
                          r"layer 0 \(Residual\).*\(4, 3, 5\).*\(4, 3, 6\).*let the shortcut make \(4, 3, 5\)"),
     "within a branch": (IMAGE, [bp.Conv2D(2), R(bp.Conv2D(2), D(2))], r"layer 1\.1 \(Dense\).*\(4, 3, 2\)"),
     "within a shortcut": (IMAGE, [R(bp.Conv2D(5), shortcut=D(5))], r"layer 0\.shortcut\.0 \(Dense\).*\(4, 3, 2\)"),
-    "a softmax of images": (IMAGE, [bp.Conv2D(3, 3, "softmax")], r"layer 0 \(Conv2D\).*vector"),
-    "a softmax of its own": (IMAGE, [bp.Activation("softmax")], r"layer 0 \(Activation\).*vector"),
+    "a softmax of images": (IMAGE, [bp.Conv2D(3, 3, "softmax")], r"layer 0 \(Conv2D\): its activation 'softmax' is of "
+                            r"whole rows, which images .*: use Activation\('softmax'\) after Flatten\(\)"),
+    "a softmax of sequences": ((4, 3), [bp.Conv1D(3, 3, "softmax")], r"layer 0 \(Conv1D\): its activation 'softmax'"),
+    "a softmax of its own": (IMAGE, [bp.Activation("softmax")], r"layer 0 \(Activation\): its activation 'softmax' is"),
     "standardize within": (4, [D(3), bp.Standardize()], r"layer 1 \(Standardize\).*first layer.*BatchNorm\(\)"),
     "a block of vectors": (4, [bp.ResidualBlock(3)], r"layer 0.*image.*gets \(4,\)"),
     "nothing to compute": (4, [bp.Flatten()], "compute nothing.*Dense"),
@@ -63,18 +76,23 @@ def test_the_first_data_do_not_fit(name, rng):
 
 
 @pytest.mark.parametrize("shape, given, message", [
-    (IMAGE, (5, 24), r"\(24,\).*takes \(4, 3, 2\): X.reshape\(-1, 4, 3, 2\)"),
-    (IMAGE, (5, 2, 4, 3), r"\(2, 4, 3\).*takes \(4, 3, 2\): X.reshape\(-1, 4, 3, 2\), if .* in this order"),
-    (IMAGE, (5, 12, 2), r"\(12, 2\).*takes \(4, 3, 2\): X.reshape"),
-    (IMAGE, (5, 4, 3, 1), r"\(4, 3, 1\).*takes \(4, 3, 2\)$"),
-    (IMAGE, (4, 3, 2), r"\(3, 2\).*takes \(4, 3, 2\)$"),
-    (24, (5, 4, 3, 2), r"\(5, 4, 3, 2\).*X.reshape\(-1, 24\)"),
+    (IMAGE, (5, 24), r"\(n_samples, 4, 3, 2\), got \(5, 24\); X.reshape\(-1, 4, 3, 2\), if .* in this order$"),
+    (IMAGE, (5, 12, 2), r"\(n_samples, 4, 3, 2\), got \(5, 12, 2\); X.reshape"),
+    (IMAGE, (5, 2, 4, 3), r"got \(5, 2, 4, 3\); channels come last: np.moveaxis\(X, 1, -1\)$"),
+    (IMAGE, (5, 4, 3, 1), r"\(n_samples, 4, 3, 2\), got \(5, 4, 3, 1\)$"),
+    (IMAGE, (4, 3, 2), r"\(n_samples, 4, 3, 2\), got \(4, 3, 2\); one image is X\[None\]$"),
+    (IMAGE, (4,), r"\(n_samples, 4, 3, 2\), got \(4,\)$"),
+    (IMAGE, (5, 1, 4, 3, 2), r"\(n_samples, 4, 3, 2\), got \(5, 1, 4, 3, 2\); X.reshape\(-1, 4, 3, 2\)"),
+    (SEQUENCE, (5, 2, 7), r"\(n_samples, 7, 2\), got \(5, 2, 7\); channels come last: np.moveaxis\(X, 1, -1\)$"),
+    (SEQUENCE, (7, 2), r"\(n_samples, 7, 2\), got \(7, 2\); one sequence is X\[None\]$"),
+    (24, (5, 4, 3, 2), r"\(n_samples, 24\), got \(5, 4, 3, 2\); X.reshape\(-1, 24\), if .* in this order$"),
+    (24, (24,), r"\(n_samples, 24\), got \(24,\); one row is X.reshape\(1, -1\), one column X.reshape\(-1, 1\)$"),
     (24, (5, 25), "25 columns.*24 inputs"),
     (IMAGE, (5, 0, 3, 2), r"X is empty.*\(5, 0, 3, 2\)"),
     (IMAGE, (0, 4, 3, 2), r"X is empty.*\(0, 4, 3, 2\)"),
 ], ids=str)
 def test_rows_of_another_shape(shape, given, message):
-    net = bp.Network([bp.Flatten(), D(1)] if shape == IMAGE else [D(1)], input_shape=shape)
+    net = bp.Network([bp.Flatten(), D(1)], input_shape=shape)
     trainer = bp.Trainer(net, loss="squared_error", backend="numpy")
     for use in (net.predict, trainer.predict, lambda X: trainer.fit(X, np.ones(len(X)))):
         with pytest.raises(ValueError, match=message):
@@ -93,7 +111,8 @@ def test_targets_of_images(rng):
     X = rng.normal(size=(5, *IMAGE))
     trainer = bp.Trainer(bp.Network([bp.Conv2D(1)], input_shape=IMAGE), loss="squared_error", backend="numpy")
     for wrong in ((5, 4, 3), (5, 3, 4, 1), (5, 11), (4, 4, 3, 1)):
-        with pytest.raises(ValueError, match="y must have shape|they must be the same"):
+        with pytest.raises(ValueError, match=r"y must have shape \(n_samples, 12\) or \(n_samples, 4, 3, 1\) for|"
+                                             "they must be the same"):
             trainer.fit(X, np.zeros(wrong))
 
 

@@ -50,7 +50,7 @@ def test_running_statistics(engine, dtype, rng, shape):
 def test_a_batch_of_one_vector(engine, dtype, rng):
     """Has no variance: y is the shift, only the running mean follows; an image has several pixels."""
     for shape, most in (((3,), 0), ((1, 1, 3), 0), ((2, 1, 3), 1)):
-        trainer = new_trainer(shape, [bp.BatchNorm(), bp.Flatten(), D(2)], engine, dtype, batch_size=1)
+        trainer = new_trainer(shape, [bp.BatchNorm(), bp.Flatten(), D(2)], engine, dtype, batch_size=2)
         net, X = trainer.network, rng.normal(size=(3, *shape))
         net.parameters["0.shift"] = [1, 2, 3]
         if not most:
@@ -59,9 +59,24 @@ def test_a_batch_of_one_vector(engine, dtype, rng):
             assert loss == pytest.approx(0.5 * (expected**2).sum(), rel=1e-5)
             assert not gradients["0.scale"].any()
             assert not trainer.input_gradient(X[:1], np.zeros((1, 2))).any()
-        trainer.fit(X, np.zeros((3, 2)), epochs=1)
+        trainer.fit(X, np.zeros((3, 2)), epochs=1, sample_weight=[0, 0, 1], shuffle=False)  # a step of the last row
         assert (net.statistics["0.variance"] != 1).any() == most
         assert net.statistics["0.mean"].all()
+
+
+@pytest.mark.parametrize("shape, refused", [((3,), True), ((1, 3), True), ((1, 1, 3), True), ((2, 1, 3), False)])
+def test_no_fit_to_batches_of_one_vector(backend, rng, shape, refused):
+    """They would teach a BatchNorm nothing but its shift; the last batch may be one."""
+    X, y = rng.normal(size=(3, *shape)), np.zeros((3, 2))
+    for batch_size, n, validation in ((1, 3, None), (2, 1, None), ("full", 1, None), (2, 3, None), (2, 2, 0.5)):
+        net = bp.Network([bp.BatchNorm(), bp.Flatten(), D(2)])
+        trainer = bp.Trainer(net, loss="squared_error", batch_size=batch_size, backend=backend)
+        if refused and (batch_size, n) != (2, 3):
+            with pytest.raises(ValueError, match="BatchNorm on batches of one row .*batch_size=2 .*LayerNorm"):
+                trainer.fit(X[:n], y[:n], epochs=1, validation=validation)
+            assert net.program is None
+        else:
+            trainer.fit(X[:n], y[:n], epochs=1, validation=validation)
 
 
 def test_only_training_moves_statistics(engine, dtype, rng):

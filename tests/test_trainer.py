@@ -223,6 +223,36 @@ def test_refused_pairs(activation, loss, message):
         bp.Trainer(bp.Network([bp.Dense(3, activation)]), loss=loss, backend="numpy")
 
 
+@pytest.mark.parametrize("input_shape", [None, 4])
+@pytest.mark.parametrize("behind", [bp.Dropout(0.2), bp.BatchNorm(), bp.Scale(), bp.Residual(bp.Dense(3))], ids=repr)
+def test_nothing_comes_behind_a_softmax(behind, input_shape):
+    for layers in ([bp.Dense(3, "softmax"), behind], [bp.Dense(3), bp.Activation("softmax"), behind]):
+        with pytest.raises(ValueError) as caught:
+            bp.Trainer(bp.Network(layers, input_shape=input_shape), loss="cross_entropy", backend="numpy")
+        assert f"'softmax', behind which nothing but Flatten() may come, but {behind!r} does" in str(caught.value)
+    with pytest.raises(ValueError, match="end the network in"):
+        bp.Trainer(bp.Network([*layers, bp.Dense(3)], input_shape=input_shape), loss="cross_entropy", backend="numpy")
+
+
+@pytest.mark.parametrize("activation, loss, size", [
+    ("sigmoid", "binary_cross_entropy", 1e3),  # whose outputs are near 0 and 1, where only logits tell the loss
+    ("exponential", "poisson", 1),
+])
+@pytest.mark.parametrize("kind, input_shape", [(bp.Conv2D, (4, 3, 2)), (bp.Conv1D, (7, 2))])
+def test_flattening_is_the_users_or_the_programs(engine, dtype, rng, kind, input_shape, activation, loss, size):
+    """A loss is fused with the activation before a last Flatten as with that of a network of images: the same bits."""
+    X, y = rng.normal(size=(13, *input_shape)), rng.integers(2, size=(13, *input_shape[:-1], 1))
+    found = []
+    for layers in ([kind(1, 3, activation)], [kind(1, 3, activation), bp.Flatten()],
+                   [kind(1, 3, initializer="glorot"), bp.Activation(activation), bp.Flatten()]):
+        net = bp.Network(layers, input_shape=input_shape, dtype=dtype, seed=0)
+        net.parameters["0.weight"] *= size
+        trainer = bp.Trainer(net, loss=loss, optimizer=bp.SGD(1e-6), seed=1, backend=engine)
+        trainer.fit(X, y.reshape(len(y), -1), epochs=2)
+        found.append([trainer.history["loss"].tolist(), digest(net), trainer.predict(X).ravel().tolist()])
+    assert found[0] == found[1] == found[2]
+
+
 def test_a_residual_ends_in_a_sum():
     with pytest.raises(ValueError, match=r"cross_entropy.*softmax"):
         bp.Trainer(bp.Network([bp.Residual(bp.Dense(3, "softmax"))]), loss="cross_entropy", backend="numpy")
@@ -260,3 +290,12 @@ def test_strings_are_short_for_objects():
         for optimizer, made in (("adam", bp.Adam()), ("SGD", bp.SGD()), (bp.Adam(1e-4), bp.Adam(1e-4))):
             trainer = bp.Trainer(net, loss=loss, optimizer=optimizer, backend="numpy")
             assert trainer.loss == LOSSES["cross_entropy"] and trainer.optimizer == made
+
+
+def test_it_prints_what_differs_from_the_defaults():
+    net = bp.Network([bp.Dense(2)])
+    assert repr(bp.Trainer(net, loss="squared_error", seed=3)) == "Trainer(Network, loss='squared_error', seed=3)"
+    trainer = bp.Trainer(net, loss="huber", optimizer=bp.SGD(0.1), batch_size="full", regularizer=bp.L2(0.5), seed=0,
+                         clip=bp.ClipNorm(1.0), n_threads=2)
+    assert repr(trainer) == ("Trainer(Network, loss='huber', optimizer=SGD(0.1), batch_size='full', "
+                             "regularizer=(L2(0.5),), clip=ClipNorm(1.0), seed=0, n_threads=2)")
