@@ -226,7 +226,7 @@ def test_refused_pairs(activation, loss, message):
 @pytest.mark.parametrize("input_shape", [None, 4])
 @pytest.mark.parametrize("behind", [bp.Dropout(0.2), bp.BatchNorm(), bp.Scale(), bp.Residual(bp.Dense(3))], ids=repr)
 def test_nothing_comes_behind_a_softmax(behind, input_shape):
-    for layers in ([bp.Dense(3, "softmax"), behind], [bp.Dense(3), bp.Activation("softmax"), behind]):
+    for layers in ([bp.Dense(3, "softmax"), behind], [bp.Dense(3), bp.Activation("softmax"), behind, bp.Flatten()]):
         with pytest.raises(ValueError) as caught:
             bp.Trainer(bp.Network(layers, input_shape=input_shape), loss="cross_entropy", backend="numpy")
         assert f"'softmax', behind which nothing but Flatten() may come, but {behind!r} does" in str(caught.value)
@@ -245,9 +245,10 @@ def test_flattening_is_the_users_or_the_programs(engine, dtype, rng, kind, input
     found = []
     for layers in ([kind(1, 3, activation)], [kind(1, 3, activation), bp.Flatten()],
                    [kind(1, 3, initializer="glorot"), bp.Activation(activation), bp.Flatten()]):
-        net = bp.Network(layers, input_shape=input_shape, dtype=dtype, seed=0)
-        net.parameters["0.weight"] *= size
+        net = bp.Network(layers, dtype=dtype, seed=0)
         trainer = bp.Trainer(net, loss=loss, optimizer=bp.SGD(1e-6), seed=1, backend=engine)
+        net.build(input_shape).parameters["0.weight"] *= size
+        assert bp.Trainer(net, loss=loss).loss == trainer.loss  # accepted before and after the building
         trainer.fit(X, y.reshape(len(y), -1), epochs=2)
         found.append([trainer.history["loss"].tolist(), digest(net), trainer.predict(X).ravel().tolist()])
     assert found[0] == found[1] == found[2]
