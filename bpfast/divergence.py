@@ -11,7 +11,7 @@ def find_culprit(network, arrays, X):
     """Where the first infinite or NaN number stands in a network with these parameters and statistics, in words."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            return f"in parameter {name!r}"
+            return f"in {'parameter' if name in network.parameters else 'statistic'} {name!r}"
     program = network.program
     values = network.plan("numpy").activations(arrays, X.astype(network.dtype), program).values
     for instruction in program.instructions:

@@ -151,7 +151,10 @@ class Trainer:
         self._stopped = True
 
     def predict(self, X):
-        """Outputs (n, n_out) for the rows of X: probabilities for softmax.  X is read in place, as in ``fit``."""
+        """Outputs (n, n_out) for the rows of X: probabilities for softmax; images (n, height, width, channels).
+
+        X is read in place, as in ``fit``.
+        """
         X = self.network.inputs(X)
         return self.network.outputs(self._get_plan(), X)
 

@@ -289,6 +289,17 @@ def test_activations(net, rng):
     assert [value.shape[1:] for value in values] == list(net.program.value_shapes)
 
 
+def test_activations_of_every_instruction(rng):
+    """Also where plans do one of them within another."""
+    layers = [bp.Conv2D(3, bias=False), bp.BatchNorm(), bp.Activation("relu"), bp.Conv2D(2), bp.Activation("tanh")]
+    net, X = bp.Network(layers, input_shape=(4, 3, 2), seed=0), rng.normal(size=(5, 4, 3, 2))
+    values, instructions = net.activations(X), net.program.instructions
+    assert [i.op for i in instructions] == ["conv", "batch_norm", "activation", "conv", "reshape", "activation"]
+    assert [v.shape[1:] for v in values[1:]] == [net.program.value_shapes[i.output] for i in instructions]
+    np.testing.assert_array_equal(values[3], np.maximum(values[2], 0))
+    np.testing.assert_allclose(values[-1].reshape(5, 4, 3, 2), net.predict(X), rtol=1e-5, atol=1e-6)
+
+
 def test_summary(net):
     text = net.summary()
     for name, shape in SHAPES.items():
