@@ -24,9 +24,9 @@ class Layer(Description):
 
 
 class Dense(Layer):
-    """y = f(x W + b), W (n_in, units), b (units,); n_in is found from the data.
+    """y = f(x W + b), W (n_in, units), b (units,).
 
-    Source: Rumelhart, Hinton & Williams 1986.
+    n_in is found from the data.   Source: Rumelhart, Hinton & Williams 1986.
 
     Parameters
     ----------

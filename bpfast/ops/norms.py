@@ -12,7 +12,7 @@ A unit of batch normalisation is a channel, with statistics over all axes but th
 statistics over the last axis alone, for every row or pixel its own.
 """
 
-from numpy import ravel, sqrt
+from numpy import promote_types, ravel, sqrt
 
 
 def batch_norm_forward(x, scale, shift, eps):
@@ -71,13 +71,17 @@ def _all_but_last(x):
 
 
 def _statistics(x, axis):
-    """-> mean, variance over the axis, which is kept with length 1."""
-    mean = x.mean(axis=axis, keepdims=True)
-    return mean, ((x - mean) * (x - mean)).mean(axis=axis, keepdims=True)
+    """-> mean, variance over the axis, which is kept with length 1; added up in double precision."""
+    mean = _mean(x, axis)
+    return mean, _mean((x - mean) * (x - mean), axis)
+
+
+def _mean(x, axis):
+    return x.mean(axis=axis, keepdims=True, dtype=promote_types(x.dtype, "f8")).astype(x.dtype)
 
 
 def _backward(dy, x, scale, mean, variance, eps, axis):
     """-> dx, dscale, dshift, where mean and variance are those of x over the axis: they move with x."""
     dx, dscale, dshift = normalize_backward(dy, x, scale, mean, variance, eps)
     n = normalize(x, 1, 0, mean, variance, eps)
-    return dx - dx.mean(axis=axis, keepdims=True) - n * (dx * n).mean(axis=axis, keepdims=True), dscale, dshift
+    return dx - _mean(dx, axis) - n * _mean(dx * n, axis), dscale, dshift
