@@ -156,13 +156,13 @@ def check_gradients(network, loss, X, y, *, sample_weight=None, regularizer=None
     The tolerance is measured: 4 times the most that a tensor's gradient moves when every number on the way is off by
     8 roundings of the network's dtype, up or down at random; by 8 sqrt(n / 256) where sums have n > 256 terms, rows x
     pixels of images or inputs of a unit.  So saturated units, ReLUs that flip and weights of any scale raise no false
-    alarm; in float64 it is usually near 1e-13 of the largest entry, in float32 near 1e-5, and ten times as much where
-    sums are long.
+    alarm; in float64 it is usually near 1e-13 of the largest entry, in float32 near 1e-5, and more where sums are
+    long; much more where roundings carry units over a kink, which equal pixels do all at once.
 
     The loss has the penalties of the ``regularizer``.  Arguments are those of ``Trainer`` and
     ``Trainer.loss_and_gradients``, and so are the errors.  The network keeps its parameters; it is built for X if it
     was not yet.  Every derivative costs a few forward passes, up to thirty with differences; a few dozen rows are
-    enough, and about 8 rows of images: a ResNet of 3 blocks and 28 x 28 pixels then takes about half a minute.
+    enough, and about 8 rows of images: a ResNet of 2 blocks and 28 x 28 pixels then takes about half a minute.
     """
     draw = Draw(entries, directions, seed)
     trainer = Trainer(network, loss=loss, regularizer=regularizer, backend=backend)
