@@ -24,7 +24,7 @@ ADAM = bp.Adam(bp.OneCycle(1.5e-3, EPOCHS), beta2=0.95)
 DEPTHS = 16, 32
 ROWS = 1000  # of the gradients
 CURED, GUESSED = 0.95, 0.12
-SMALL = bp.Normal(0.01)
+SMALL = bp.Normal(mean=0, deviation=0.1)  # variance 0.01
 
 
 def dense(activation, initializer):

@@ -4,7 +4,10 @@ import numpy as np
 
 
 class DivergenceError(ArithmeticError):
-    """The loss or a parameter became infinite or NaN; the network is back at the end of the last finite epoch."""
+    """The loss, a parameter or a statistic became infinite or NaN.
+
+    The network is back at the end of the last finite epoch.
+    """
 
 
 def find_culprit(network, arrays, X):

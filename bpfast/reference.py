@@ -1,5 +1,7 @@
 """The loss of a network in float64, its derivatives, and how far from them another dtype may be."""
 
+import math
+
 import numpy as np
 
 from . import data
@@ -11,6 +13,7 @@ from .ops.regularization import NO_CLIP
 
 NEARBY = 1e-6  # of a tensor's largest entry: what crosses a kink within this is at the kink
 ROUNDINGS, NOISY_RUNS = 8, 12  # of the noise that tolerances are measured by
+SHORT_SUM = 256  # terms: the roundings of partial sums, 0.2 n, are a 14th of 4 times the noise of terms, 8 sqrt(2 n)
 
 
 class Reference:
@@ -42,7 +45,8 @@ class Reference:
     def tolerances(self, exact, rng):
         """Name -> how far a gradient in the network's dtype may be from the exact one."""
         info = np.finfo(self._network.dtype)
-        eps = ROUNDINGS * float(info.eps)
+        longer = max(1, longest_sum(self._network.program, len(self._y)) / SHORT_SUM)
+        eps = ROUNDINGS * math.sqrt(longer) * float(info.eps)  # noise of n terms grows like sqrt(n), their walk like n
         noise = {name: eps * float(np.abs(array).max()) for name, array in exact.items()}
         if self._plan(Plan).loss.fuses:
             noise["loss"] += eps  # -log p has the rounding of p = 1
@@ -103,6 +107,13 @@ class Reference:
 
     def _data(self, point, rows=slice(None)):
         return Data(point["X"][rows], self._y[rows], self._weight[rows])
+
+
+def longest_sum(program, rows):
+    """The most terms of a number: rows x pixels of an image in a gradient, or the inputs of a unit."""
+    pixels = max(math.prod(shape[:-1]) for shape in program.value_shapes)
+    inputs = max((math.prod(shape[:-1]) for shape in program.shapes.values()), default=1)
+    return max(rows * pixels, inputs)
 
 
 class Noisy(Plan):

@@ -13,7 +13,9 @@ from samples import targets_for
 from strategies import activations, last_for, layers
 
 import bpfast as bp
+from bpfast import reference
 from bpfast.backends.numpy import instructions
+from bpfast.demo import optdigits
 from bpfast.differentiation import is_analytic, slope
 from bpfast.ops import ACTIVATIONS, LOSSES
 from bpfast.ops.conv import conv_backward
@@ -116,6 +118,35 @@ def test_no_false_alarm(dtype, layers, last, loss, seed, magnitude, n, inputs, w
     loss_now = bp.Trainer(net, loss=loss).loss_and_gradients(X, y, weight)[0]
     assume(np.isfinite(loss_now))  # weights near 1000 and exponentials
     bp.check_gradients(net, loss, X, y, sample_weight=weight, seed=seed, **FEW).raise_if_failed()
+
+
+def test_sums_of_many_terms_raise_no_false_alarm(monkeypatch):
+    """A trained float32 ResNet on raw digits, whose equal pixels make long walks of partial sums; a fault is found."""
+    X, y = (array[:1000] for array in optdigits()[:2])
+    X = np.uint8(16 * X).reshape(-1, 8, 8, 1).repeat(2, axis=1).repeat(2, axis=2)
+    net = bp.Network([bp.Standardize(), bp.Conv2D(4, bias=False), bp.BatchNorm(), bp.Activation("relu"),
+                      bp.ResidualBlock(4), bp.GlobalAvgPool2D(), D(10, "softmax")], seed=0)
+    trainer = bp.Trainer(net, loss="cross_entropy", optimizer=bp.Adam(2e-3), batch_size=64, seed=0)
+    trainer.fit(X, y, epochs=4)
+    few = {"entries": 1, "directions": 1}
+    assert bp.check_gradients(net, "cross_entropy", X[:48], y[:48], **few).worst.severity < 0.5
+    monkeypatch.setattr(instructions, "conv_backward", flipped)
+    report = bp.check_gradients(net, "cross_entropy", X[:16], y[:16], backend="numpy", **few)
+    assert wrong_places(report) == {"1.weight", "4.conv1.weight", "4.conv2.weight"}
+
+
+@pytest.mark.parametrize("side, layers, growth", [
+    (4, [bp.Conv2D(2, 3, "tanh"), bp.Flatten(), D(1)], 1),
+    (8, [bp.Conv2D(2, 3, "tanh"), bp.GlobalAvgPool2D(), D(1)], 2),
+    (2, [bp.Flatten(), D(2, "tanh"), D(1024, "tanh"), D(1)], 2)])
+def test_the_noise_grows_with_sums_of_many_terms(side, layers, growth, rng, monkeypatch):
+    """As the root of terms over 256: of 16 rows of images, or the inputs of a unit."""
+    X, y = rng.normal(size=(16, side, side, 1)), rng.normal(size=16)
+    net = bp.Network(layers, input_shape=(side, side, 1), dtype="float64", seed=0)
+    with_growth = bp.check_gradients(net, "squared_error", X, y, **FEW)
+    monkeypatch.setattr(reference, "SHORT_SUM", np.inf)
+    for check, without in zip(with_growth.checks, bp.check_gradients(net, "squared_error", X, y, **FEW).checks):
+        assert check.tolerance == pytest.approx(growth * without.tolerance, rel=0.2)
 
 
 def test_entries_at_a_kink_are_skipped():
@@ -286,6 +317,15 @@ def test_a_report(numbers, monkeypatch):
     assert wrong != report and not wrong.ok and str(wrong).count("WRONG") == 3
     with pytest.raises(bp.GradientError, match=r"(?s)3 of 8 gradients are wrong.*0\.bias\[.*by the complex step"):
         wrong.raise_if_failed()
+
+
+def test_what_is_nothing_but_rounding_is_vague(numbers):
+    """The bias before a BatchNorm moves nothing; the rest is told."""
+    for dtype in ("float32", "float64"):
+        report = bp.check_gradients(network([D(5), bp.BatchNorm(), D(3)], dtype), "squared_error", *numbers)
+        assert report.ok and {check.name for check in report.checks if check.vague} == {"0.bias"}
+        verdicts = {line.split()[0]: line.split()[-1] for line in str(report).splitlines()[1:]}
+        assert verdicts == {check.name: "vague" if check.name == "0.bias" else "ok" for check in report.checks}
 
 
 def test_the_seed_draws_the_entries(rng):
