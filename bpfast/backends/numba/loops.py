@@ -1,0 +1,341 @@
+"""From a user's scalar function to loops over arrays: what Numba makes of the function, in a loop written here.
+
+A loop goes over blocks of 16 numbers, each by itself, and says so to LLVM (llvm.loop.parallel_accesses), so that it
+becomes vectors also where it works in place.  A number's bits depend on that number alone.
+
+KINDS says for each kind of function which C functions are made; their arguments are those of native/plan.h.
+"""
+
+import re
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import njit
+from numba.core import codegen, compiler, errors, types
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+
+from ...ops.dual import FUNCTIONS
+from ...ops.rewire import rewired
+from .dual import real
+from .emit import BITS, Emitted
+from .refusals import checked, explained
+
+LANES = 16
+BLOCK = 64  # outputs of which a loss keeps the values at a time
+INT, BYTE, DOUBLE = ir.IntType(tuple.__itemsize__ * 8), ir.IntType(32), BITS[64]
+
+
+class _Codegen(codegen.JITCPUCodegen):
+    """Code for this processor, as an object file."""
+
+    _library_class = codegen.AOTCodeLibrary
+
+
+def flags():
+    """Numba's: divisions by zero do not raise; the code goes into our loops and nowhere else."""
+    flags = compiler.Flags()
+    flags.error_model = "numpy"
+    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = flags.forceinline = True
+    return flags
+
+
+def vector_bits():
+    """The width of this processor's vectors."""
+    features = llvm.get_host_cpu_features()
+    return 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
+
+
+class Scalar:
+    """What Numba makes of a function: of arguments of these types, in a library of code."""
+
+    def __init__(self, library, function, arguments, result):
+        self.context = cpu_target.target_context
+        self.arguments, self.result = arguments, result
+        compiled = compiler.compile_extra(cpu_target.typing_context, self.context, function, arguments, result, flags(),
+                                          {}, library=library)
+        self.description = compiled.fndesc
+
+    def __call__(self, builder, values):
+        callee = self.context.declare_function(builder.module, self.description)
+        _, result = self.context.call_conv.call_function(builder, callee, self.result, self.arguments, values)
+        return result
+
+
+class Kernel:
+    """A C function in the making: arguments by their names, and loops."""
+
+    def __init__(self, module, name, bits, arguments):
+        self.module, self.bits, self.real = module, bits, BITS[bits]
+        kinds = {"n": INT, "rows": INT, "ld": INT, "hyper": DOUBLE.as_pointer(), "mean": DOUBLE.as_pointer(),
+                 "values": DOUBLE.as_pointer(), "slots": self.real.as_pointer().as_pointer()}
+        types_ = [kinds.get(argument, self.real.as_pointer()) for argument in arguments]
+        self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), types_), name)
+        set.add(self.function.attributes, f'"prefer-vector-width"="{vector_bits()}"')  # llvmlite knows it not
+        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+        for name, argument in zip(arguments, self.function.args):
+            setattr(self, name, argument)
+        self.access = module.add_metadata([ir.MetaDataString(module, f"bpfast.access {self.function.name}")])
+        self.n_loops = 0
+
+    def integer(self, number):
+        return number if isinstance(number, ir.Value) else ir.Constant(INT, number)
+
+    def at(self, pointer, *offset):
+        """The address of pointer[sum(offset)]."""
+        for number in offset:
+            pointer = self.builder.gep(pointer, [self.integer(number)])
+        return pointer
+
+    def load(self, pointer):
+        value = self.builder.load(pointer)
+        value.set_metadata("llvm.access.group", self.access)
+        return value
+
+    def store(self, value, pointer):
+        self.builder.store(value, pointer).set_metadata("llvm.access.group", self.access)
+
+    def hyperparameters(self, n):
+        """As real numbers."""
+        doubles = [Emitted(self.builder, self.builder.load(self.at(self.hyper, i))) for i in range(n)]
+        return [number.narrowed(self.bits).ir for number in doubles]
+
+    def whole(self, n):
+        """n rounded up to whole blocks."""
+        return self.builder.and_(self.builder.add(n, self.integer(LANES - 1)), self.integer(-LANES))
+
+    def smaller(self, a, b):
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
+
+    def loop(self, count, body, step=1, carried=(), lanes=None):
+        """for i in range(0, count, step): carried = body(i, *carried); -> carried, which begins with given values.
+
+        ``lanes``: every i by itself, so many at a time.
+        """
+        builder, count = self.builder, self.integer(count)
+        before, inside = builder.block, builder.append_basic_block()
+        after = builder.append_basic_block()
+        builder.cbranch(builder.icmp_signed(">", count, self.integer(0)), inside, after)
+        builder.position_at_end(inside)
+        i, *old = [builder.phi(kind) for kind in (INT, *(value.type for value in carried))]
+        new = body(i, *old) or ()
+        following = builder.add(i, self.integer(step), flags=("nuw", "nsw"))
+        for phi, first, last in zip((i, *old), (self.integer(0), *carried), (following, *new)):
+            phi.add_incoming(first, before)
+            phi.add_incoming(last, builder.block)
+        branch = builder.cbranch(builder.icmp_signed("<", following, count), inside, after)
+        if lanes:
+            branch.set_metadata("llvm.loop", self._each_by_itself(lanes))
+        last_block = builder.block
+        builder.position_at_end(after)
+        results = [builder.phi(value.type) for value in carried]
+        for phi, first, last in zip(results, carried, new):
+            phi.add_incoming(first, before)
+            phi.add_incoming(last, last_block)
+        return results
+
+    def _each_by_itself(self, lanes):
+        """The metadata of such a loop: no access depends on another round's; vectors as wide as they are here."""
+        width = min(lanes, vector_bits() // self.bits)
+        text = lambda words: ir.MetaDataString(self.module, words)
+        number = lambda n: ir.Constant(BYTE, n)
+        self.n_loops += 1
+        return self.module.add_metadata([
+            text(f"bpfast.loop {self.function.name} {self.n_loops}"),
+            self.module.add_metadata([text("llvm.loop.parallel_accesses"), self.access]),
+            self.module.add_metadata([text("llvm.loop.vectorize.width"), number(width)]),
+            self.module.add_metadata([text("llvm.loop.interleave.count"), number(lanes // width)]),
+            self.module.add_metadata([text("llvm.loop.vectorize.enable"), ir.Constant(ir.IntType(1), 1)]),
+        ])
+
+    @property
+    def narrow(self):
+        """The numbers in the narrowest vector: what a kernel may go beyond n."""
+        return 128 // self.bits
+
+    def rounded(self, n):
+        """n rounded up to whole narrow vectors."""
+        b = self.builder
+        return b.and_(b.add(n, self.integer(self.narrow - 1)), self.integer(-self.narrow))
+
+    def for_all(self, step):
+        """step(i) for all numbers from the first of some rows to the last, padding between them included.
+
+        Not beyond: what follows in the last row may be another thread's.
+        """
+        b = self.builder
+        last_row = b.mul(b.sub(self.rows, self.integer(1)), self.ld)
+        self.for_numbers(b.add(last_row, self.rounded(self.n)), step)
+
+    def for_numbers(self, n, step):
+        """step(i) for i < n, in blocks; what remains, in narrow vectors."""
+        b = self.builder
+        blocks = b.and_(n, self.integer(-LANES))
+        self.loop(blocks, step, lanes=LANES)
+        rest = b.and_(b.sub(n, blocks), self.integer(-self.narrow))
+        self.loop(rest, lambda i: step(b.add(blocks, i)), lanes=self.narrow)
+
+    def clear_padding(self, array, whole_rows=True):
+        """Zero columns n.. of rows ld apart; of a single row, which may be a part of one, what for_all wrote."""
+        b = self.builder
+        block = ir.VectorType(self.real, self.narrow)
+        zero = ir.Constant(block, [0.0] * self.narrow)
+        first = b.and_(self.n, self.integer(-self.narrow))  # where the vector lies in which the padding begins
+        used = b.insert_element(ir.Constant(ir.VectorType(INT, self.narrow), ir.Undefined), b.sub(self.n, first),
+                                ir.Constant(BYTE, 0))
+        for lane in range(1, self.narrow):
+            used = b.insert_element(used, b.sub(self.n, first), ir.Constant(BYTE, lane))
+        is_number = b.icmp_signed("<", ir.Constant(ir.VectorType(INT, self.narrow), list(range(self.narrow))), used)
+        is_one = b.icmp_signed("==", self.rows, self.integer(1))
+        end = self.ld if whole_rows else b.select(is_one, self.rounded(self.n), self.ld)
+
+        def clear_row(row):
+            start = self.at(array, b.mul(row, self.ld), first)
+
+            def clear(i, kept):
+                place = b.bitcast(self.at(start, i), block.as_pointer())
+                b.store(b.select(is_number, kept, zero), place, align=self.bits // 8)
+                return [zero]
+
+            value = b.load(b.bitcast(start, block.as_pointer()), align=self.bits // 8)
+            self.loop(b.sub(end, first), clear, step=self.narrow, carried=[value])
+
+        has_padding = b.icmp_signed("<", self.n, end)
+        self.loop(b.select(has_padding, self.rows, self.integer(0)), clear_row)
+
+    def pair(self, value, slope):
+        """A number and its slope, as Numba passes them."""
+        both = ir.Constant(ir.LiteralStructType([self.real] * 2), ir.Undefined)
+        for i, part in enumerate((value, slope)):
+            both = self.builder.insert_value(both, part, i)
+        return both
+
+    def end(self):
+        self.builder.ret_void()
+
+
+def finished(module):
+    """The text of a module, with what llvmlite cannot say: metadata that are distinct, loops that name themselves."""
+    text = re.sub(r'^(!\d+) = !\{ !"bpfast.access[^"]*" \}', r"\1 = distinct !{}", str(module), flags=re.MULTILINE)
+    return re.sub(r'^(!\d+) = !\{ !"bpfast.loop[^"]*",', r"\1 = distinct !{ \1,", text, flags=re.MULTILINE)
+
+
+# -- the kinds --------------------------------------------------------------------------------------------
+
+
+def make_forward(module, library, bits, function, n_hyper):
+    """y = f(x, *hyper)."""
+    plain = real(bits, False)
+    f = Scalar(library, function, (plain,) * (1 + n_hyper), plain)
+    k = Kernel(module, "bpfast_forward", bits, ("y", "x", "rows", "n", "ld", "hyper"))
+    hyper = k.hyperparameters(n_hyper)
+    k.for_all(lambda i: k.store(f(k.builder, [k.load(k.at(k.x, i)), *hyper]), k.at(k.y, i)))
+    k.clear_padding(k.y, whole_rows=False)
+    k.end()
+
+
+def make_adjoint(module, library, bits, function, n_hyper, by_dual=True):
+    """dx = dy f'(x, *hyper); the function is f, or its derivative."""
+    plain = real(bits, False)
+    kind = real(bits, by_dual)
+    f = Scalar(library, function, (kind, *(plain,) * n_hyper), kind)
+    k = Kernel(module, "bpfast_adjoint", bits, ("dx", "dy", "x", "y", "rows", "n", "ld", "hyper"))
+    hyper, one = k.hyperparameters(n_hyper), ir.Constant(k.real, 1.0)
+
+    def step(i):
+        x = k.load(k.at(k.x, i))
+        slope = f(k.builder, [k.pair(x, one) if by_dual else x, *hyper])
+        slope = k.builder.extract_value(slope, 1) if by_dual else slope
+        k.store(k.builder.fmul(k.load(k.at(k.dy, i)), slope), k.at(k.dx, i))
+
+    k.for_all(step)
+    k.clear_padding(k.dx)
+    k.end()
+
+
+def make_loss(module, library, bits, function, n_hyper):
+    """values[r] = sum_j f(y_j, t_j, *hyper), in order and in double; dy = mean[r] df/dy."""
+    plain, sloped = real(bits, False), real(bits, True)
+    f = Scalar(library, function, (sloped, plain, *(plain,) * n_hyper), sloped)
+    k = Kernel(module, "bpfast_run", bits, ("values", "dy", "y", "t", "mean", "rows", "n", "ld", "hyper"))
+    b, hyper, one = k.builder, k.hyperparameters(n_hyper), ir.Constant(k.real, 1.0)
+    kept = b.alloca(k.real, BLOCK)
+
+    def row(r):
+        share = Emitted(b, b.load(k.at(k.mean, r))).narrowed(bits).ir
+        start = b.mul(r, k.ld)
+
+        def block(first, total):
+            here = b.add(start, first)
+            count = k.smaller(b.sub(k.n, first), k.integer(BLOCK))
+
+            def one_output(j):
+                y, t = (k.load(k.at(array, here, j)) for array in (k.y, k.t))
+                result = f(b, [k.pair(y, one), t, *hyper])
+                k.store(b.extract_value(result, 0), k.at(kept, j))
+                k.store(b.fmul(share, b.extract_value(result, 1)), k.at(k.dy, here, j))
+
+            k.loop(k.whole(count), one_output, lanes=LANES)
+            return k.loop(count, lambda j, sum: [b.fadd(sum, Emitted(b, b.load(k.at(kept, j))).widened().ir)],
+                          carried=[total])
+
+        [total] = k.loop(k.n, block, step=BLOCK, carried=[ir.Constant(DOUBLE, 0.0)])
+        b.store(total, k.at(k.values, r))
+
+    k.loop(k.rows, row)
+    k.clear_padding(k.dy)
+    k.end()
+
+
+def make_update(module, library, bits, function, n_slots, n_coefficients):
+    """(w, *slots) = rule(g, w, *slots, *coefficients); without slots the rule may return w alone."""
+    plain = real(bits, False)
+    arguments = (plain,) * (2 + n_slots + n_coefficients)
+    result = types.UniTuple(plain, 1 + n_slots)
+    try:
+        rule = Scalar(library, function, arguments, result)
+    except errors.TypingError:
+        if n_slots:
+            raise
+        rule = Scalar(library, function, arguments, plain)
+    k = Kernel(module, "bpfast_run", bits, ("w", "slots", "g", "n", "coefficients"))
+    b = k.builder
+    coefficients = [b.load(k.at(k.coefficients, i)) for i in range(n_coefficients)]
+    arrays = [k.w, *(b.load(k.at(k.slots, i)) for i in range(n_slots))]
+
+    def step(i):
+        new = rule(b, [k.load(k.at(array, i)) for array in (k.g, *arrays)] + coefficients)
+        for place, array in enumerate(arrays):
+            k.store(b.extract_value(new, place) if rule.result is result else new, k.at(array, i))
+
+    k.for_numbers(k.n, step)
+    k.end()
+
+
+KINDS = {"forward": make_forward, "adjoint": make_adjoint, "loss": make_loss, "update": make_update}
+
+
+def helper(function):
+    """What a user's function calls, as Numba compiles it: into the caller."""
+    return njit(checked(function), error_model="numpy", forceinline=True, no_cpython_wrapper=True,
+                no_cfunc_wrapper=True)
+
+
+def optimized(bits, jobs):
+    """Jobs (kind, function, *numbers) as one optimized library of code; its texts: get_llvm_str, get_asm_str."""
+    with global_compiler_lock:
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
+        library = _Codegen("bpfast").create_library("bpfast")
+        module = library.create_ir_module("bpfast.loops")
+        for kind, function, *numbers in jobs:
+            with explained(function):
+                KINDS[kind](module, library, bits, rewired(checked(function), FUNCTIONS, helper), *numbers)
+        library.add_llvm_module(llvm.parse_assembly(finished(module)))
+        library.finalize()
+        return library
+
+
+def machine_code(bits, jobs):
+    """-> the bytes of an object file with the C functions of jobs (kind, function, *numbers)."""
+    return optimized(bits, jobs).emit_native_object()

@@ -1,0 +1,206 @@
+"""Rules of differentiation, one table, for functions of numbers that a user writes.
+
+SLOPES     name: the partial derivatives of y = name(*x), one for each argument, from (*x, y)
+COMPOSED   name: the function, made of others; its derivative follows from theirs
+ALIASES    other names of these in math, numpy and scipy.special
+
+A Dual is a number and its derivative: ``Dual(x, 1)`` through a function gives ``Dual(f(x), f'(x))``.  The numbers are
+of any class with operators; ``functions`` of the class says what exp, log, ... of them are.  Of Python's numbers
+these are NumPy's, so that nothing raises: 1 / 0 is inf, log -1 is nan.  The Numba backend's are its scalars.py.
+"""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+
+from .rewire import rewired
+
+__all__ = ["FUNCTIONS", "Dual", "on_numbers", "value_and_slope"]
+
+TWO_PER_ROOT_PI = 2 / math.sqrt(math.pi)
+OPERATORS = "add", "sub", "mul", "truediv", "floordiv", "mod", "pow"
+COMPARISONS = "lt", "le", "gt", "ge", "eq", "ne"
+
+
+def _power_slope(a, b, y):
+    """d(a**b)/da; 0 for b = 0, where a**(b - 1) may be infinite."""
+    if isinstance(b, int | float) and not isinstance(b, np.generic):  # known while compiling
+        return b * pow(a, b - 1) if b else 0.0
+    return where(b == 0, 0.0, b * pow(a, b - 1))
+
+
+# fmt: off
+SLOPES = {
+    "add":      (lambda a, b, y: 1,               lambda a, b, y: 1),
+    "sub":      (lambda a, b, y: 1,               lambda a, b, y: -1),
+    "mul":      (lambda a, b, y: b,               lambda a, b, y: a),
+    "truediv":  (lambda a, b, y: 1 / b,           lambda a, b, y: -y * (1 / b)),
+    "pow":      (_power_slope,                    lambda a, b, y: where(a == 0, 0.0, y * log(a))),
+    "neg":      (lambda x, y: -1,),
+    "abs":      (lambda x, y: sign(x),),
+    "floor":    (lambda x, y: 0,),
+    "ceil":     (lambda x, y: 0,),
+    "exp":      (lambda x, y: y,),
+    "expm1":    (lambda x, y: y + 1,),
+    "log":      (lambda x, y: 1 / x,),
+    "log1p":    (lambda x, y: 1 / (1 + x),),
+    "sqrt":     (lambda x, y: 0.5 / y,),
+    "sin":      (lambda x, y: cos(x),),
+    "cos":      (lambda x, y: -sin(x),),
+    "tanh":     (lambda x, y: 1 - y * y,),
+    "erf":      (lambda x, y: TWO_PER_ROOT_PI * exp(-x * x),),
+    "sigmoid":  (lambda x, y: y * (1 - y),),
+}
+COMPOSED = {
+    "floordiv":   lambda a, b: floor(a / b),
+    "mod":        lambda a, b: a - floor(a / b) * b,
+    "max":        lambda a, b: where(b > a, b, a),  # Python's
+    "min":        lambda a, b: where(b < a, b, a),
+    "maximum":    lambda a, b: where((a > b) | (a != a), a, b),  # NumPy's: NaN from either side
+    "minimum":    lambda a, b: where((a < b) | (a != a), a, b),
+    "clip":       lambda x, low, high: minimum(maximum(x, low), high),
+    "sign":       lambda x: where(x > 0, 1, where(x < 0, -1, 0 * x)),
+    "heaviside":  lambda x, at_zero: where(x > 0, 1, where(x < 0, 0, where(x == 0, at_zero, x))),
+    "copysign":   lambda a, b: where(b < 0, -abs(a), abs(a)),
+    "square":     lambda x: x * x,
+    "reciprocal": lambda x: 1 / x,
+    "sinh":       lambda x: (expm1(x) - expm1(-x)) * 0.5,
+    "cosh":       lambda x: (exp(x) + exp(-x)) * 0.5,
+    "tan":        lambda x: sin(x) / cos(x),
+    "log2":       lambda x: log(x) * (1 / math.log(2)),
+    "log10":      lambda x: log(x) * (1 / math.log(10)),
+    "logaddexp":  lambda a, b: maximum(a, b) + log1p(exp(-abs(a - b))),
+    "hypot":      lambda a, b: sqrt(a * a + b * b),
+    "isnan":      lambda x: x != x,
+    "isinf":      lambda x: abs(x) == math.inf,
+    "isfinite":   lambda x: abs(x) < math.inf,
+}
+# fmt: on
+ALIASES = {"absolute": "abs", "fabs": "abs", "power": "pow", "expit": "sigmoid", "negative": "neg", "add": "add",
+           "subtract": "sub", "multiply": "mul", "divide": "truediv", "true_divide": "truediv"}
+
+
+class Dual:
+    """A number and its derivative."""
+
+    __slots__ = ("slope", "value")
+    __hash__ = None
+    __array_ufunc__ = None  # np.float64 * Dual is left to Dual
+    functions = SimpleNamespace(
+        **{name: getattr(np, name) for name in SLOPES if hasattr(np, name)},
+        truediv=np.divide, sub=np.subtract, mul=np.multiply, neg=np.negative,
+        erf=lambda x: np.float64(math.erf(x)), sigmoid=lambda x: 1 / (1 + np.exp(-x)),
+        where=lambda condition, a, b: a if condition else b,
+    )
+
+    def __init__(self, value, slope):
+        self.value, self.slope = value, slope
+
+    def __repr__(self):
+        return f"Dual({self.value}, {self.slope})"
+
+    def __neg__(self):
+        return apply("neg", self)
+
+    def __pos__(self):
+        return self
+
+    def __abs__(self):
+        return apply("abs", self)
+
+    def __bool__(self):
+        return bool(self.value)
+
+
+def parts(number):
+    """-> value, slope; the slope of what is no Dual is None."""
+    return (number.value, number.slope) if isinstance(number, Dual) else (number, None)
+
+
+def family(numbers):
+    """The class of a dual among numbers, and the functions of their values."""
+    dual = next((type(number) for number in numbers if isinstance(number, Dual)), None)
+    return dual, next((number.functions for number in numbers if hasattr(number, "functions")), Dual.functions)
+
+
+def apply(name, *numbers):
+    """name(*numbers), a Dual if one of them is."""
+    if name in COMPOSED:
+        return COMPOSED[name](*numbers)
+    dual, functions = family(numbers)
+    values, slopes = zip(*map(parts, numbers))
+    y = getattr(functions, name)(*values)
+    if dual is None:
+        return y
+    slope = None
+    for partial, of_argument in zip(SLOPES[name], slopes):
+        if of_argument is not None:
+            factor = partial(*values, y)
+            if isinstance(factor, int) and factor in (1, -1):  # what multiplies nothing costs nothing
+                term = of_argument if factor > 0 else -of_argument
+            else:
+                term = factor * of_argument
+            slope = term if slope is None else slope + term
+    return dual(y, slope)
+
+
+def where(condition, a, b):
+    """a if condition else b, for numbers of which one may be a Dual, without a branch."""
+    dual, functions = family((a, b, condition))
+    if dual is None:
+        return functions.where(condition, a, b)
+    (a, a_slope), (b, b_slope) = parts(a), parts(b)
+    a_slope, b_slope = (0.0 if slope is None else slope for slope in (a_slope, b_slope))
+    return dual(functions.where(condition, a, b), functions.where(condition, a_slope, b_slope))
+
+
+def _named(name):
+    def function(*numbers):
+        return apply(name, *numbers)
+
+    function.__name__ = function.__qualname__ = name
+    return function
+
+
+FUNCTIONS = {name: _named(name) for name in (*SLOPES, *COMPOSED)} | {"where": where}
+FUNCTIONS |= {alias: FUNCTIONS[name] for alias, name in ALIASES.items()}
+# The texts above mean these, not Python's.
+(add, sub, mul, truediv, pow, neg, abs, floor, ceil, exp, expm1, log, log1p, sqrt, sin, cos, tanh, erf,
+ sigmoid) = (FUNCTIONS[name] for name in SLOPES)
+(floordiv, mod, max, min, maximum, minimum, clip, sign, heaviside, copysign, square, reciprocal, sinh, cosh, tan, log2,
+ log10, logaddexp, hypot, isnan, isinf, isfinite) = (FUNCTIONS[name] for name in COMPOSED)
+
+for _name in OPERATORS:
+    setattr(Dual, f"__{_name}__", lambda a, b, name=_name: apply(name, a, b))
+    setattr(Dual, f"__r{_name}__", lambda b, a, name=_name: apply(name, a, b))
+for _name in COMPARISONS:  # by their values alone
+    setattr(Dual, f"__{_name}__", lambda a, b, name=f"__{_name}__": getattr(a.value, name)(parts(b)[0]))
+
+
+def _number(x):
+    return tuple(map(_number, x)) if isinstance(x, tuple | list) else float(parts(x)[0])
+
+
+def on_numbers(function):
+    """A user's function, for plain numbers, by the rules of compiled code: nothing raises, 1 / 0 is inf.
+
+    -> a function of floats that returns a float, or a tuple of floats.
+    """
+    copy = rewired(function, FUNCTIONS)
+
+    def on_floats(*arguments):
+        with np.errstate(all="ignore"):
+            return _number(copy(*map(np.float64, arguments)))
+
+    on_floats.__name__ = function.__name__
+    return on_floats
+
+
+def value_and_slope(function, *arguments, argument=0):
+    """-> f(*arguments), df/dx with respect to the argument of this number; both float."""
+    numbers = [np.float64(number) for number in arguments]
+    numbers[argument] = Dual(numbers[argument], np.float64(1))
+    with np.errstate(all="ignore"):
+        value, slope = parts(rewired(function, FUNCTIONS)(*numbers))
+    return float(value), float(0.0 if slope is None else slope)

@@ -1,0 +1,147 @@
+"""A user's function with other functions in the place of those of math and numpy, here and in all that it calls.
+
+Followed are the names that its text uses: globals, variables captured from around it, functions defined within it, and
+through these, helpers of its own.
+"""
+
+from types import CellType, CodeType, FunctionType, ModuleType
+
+import numpy as np
+
+__all__ = ["NoKey", "key_of", "rewired"]
+
+NUMERIC_MODULES = {"math", "numpy", "scipy.special"}
+PLAIN = (int, float, complex, str, bytes, bool, type(None), type(Ellipsis))
+
+
+class NoKey(Exception):
+    """A function depends on something that cannot be compared with what it was in another process."""
+
+
+def codes(code):
+    """A code object and all within it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from codes(constant)
+
+
+def names_in(code):
+    """The names of globals and attributes that a code object uses."""
+    return sorted({name for part in codes(code) for name in part.co_names})
+
+
+def plain_function(thing):
+    """The Python function of a function, or of one that Numba compiles; else None."""
+    thing = getattr(thing, "py_func", thing)
+    return thing if isinstance(thing, FunctionType) else None
+
+
+def numeric_name(thing):
+    """The name of a function of math, numpy or scipy.special, or None."""
+    name = getattr(thing, "__name__", None)
+    if isinstance(thing, np.ufunc) or thing is np.where or thing is np.clip:
+        return name
+    return name if getattr(thing, "__module__", None) == "math" else None
+
+
+class _Rewiring:
+    def __init__(self, functions, wrap):
+        self.functions, self.wrap, self.done = functions, wrap, {}
+
+    def function(self, original, is_helper=True):
+        """A copy of a function whose names mean other things."""
+        if original in self.done:
+            return self.done[original]
+        code = original.__code__
+        scope = {name: self.value(original.__globals__[name], code)
+                 for name in names_in(code) if name in original.__globals__}
+        scope |= {"__builtins__": original.__globals__["__builtins__"], "__name__": original.__module__}
+        cells = tuple(CellType() for _ in original.__closure__ or ())
+        copy = FunctionType(code, scope, original.__name__, original.__defaults__, cells or None)
+        copy.__kwdefaults__, copy.__qualname__ = original.__kwdefaults__, original.__qualname__
+        self.done[original] = copy = self.wrap(copy) if is_helper else copy
+        for name, value in list(scope.items()):
+            if plain_function(value) is original:  # it calls itself
+                scope[name] = copy
+        for cell, old in zip(cells, original.__closure__ or ()):
+            try:
+                cell.cell_contents = self.value(old.cell_contents, code)
+            except ValueError:  # empty
+                continue
+        return copy
+
+    def value(self, value, code):
+        """What a name stands for, in the copy."""
+        if isinstance(value, ModuleType):
+            space = ModuleType(value.__name__)
+            for name in names_in(code):
+                if hasattr(value, name):
+                    known = value.__name__ in NUMERIC_MODULES and self.functions.get(name)
+                    setattr(space, name, known or self.value(getattr(value, name), code))
+            return space
+        known = self.functions.get(numeric_name(value))
+        if known:
+            return known
+        helper = plain_function(value)
+        return value if helper is None else self.function(helper)
+
+
+def rewired(function, functions, wrap=lambda helper: helper):
+    """A copy of a function, where math.name, numpy.name and name from them are functions[name].
+
+    Helpers are copied likewise, and passed through ``wrap``.
+    """
+    return _Rewiring(functions, wrap).function(plain_function(function), is_helper=False)
+
+
+def key_of(function):
+    """What a function does, as nested tuples of plain values: equal in two processes if and only if it is the same.
+
+    Of the function and of all that it calls: code, constants, defaults, and the values of captured variables and of
+    globals.  Raises NoKey where one of these is neither a number, a text, a function nor a tuple of such.
+    """
+    seen = {}
+
+    def of_code(code):
+        return (code.co_code.hex(), code.co_argcount, code.co_kwonlyargcount, code.co_flags, code.co_names,
+                code.co_varnames, code.co_freevars, code.co_cellvars, getattr(code, "co_exceptiontable", b"").hex(),
+                tuple(map(of_value, code.co_consts)))
+
+    def of_value(value, code=None):
+        if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+            return type(value).__name__, repr(value.item())
+        if type(value) in PLAIN:
+            return type(value).__name__, repr(value)
+        if isinstance(value, tuple | frozenset):
+            return type(value).__name__, tuple(of_value(item) for item in
+                                               (value if isinstance(value, tuple) else sorted(value, key=repr)))
+        if isinstance(value, CodeType):
+            return "code", of_code(value)
+        if isinstance(value, ModuleType) and code is not None:
+            numeric = value.__name__ in NUMERIC_MODULES
+            return "module", value.__name__, tuple(
+                (name, (numeric and callable(getattr(value, name))) or of_value(getattr(value, name), code))
+                for name in names_in(code) if hasattr(value, name))
+        if numeric_name(value):
+            return "function", numeric_name(value)
+        if plain_function(value) is not None:
+            return of_function(plain_function(value))
+        raise NoKey(f"{value!r} is neither a number, a text nor a function")
+
+    def of_function(function):
+        if function in seen:
+            return "again", seen[function]
+        seen[function] = len(seen)
+        code, scope = function.__code__, function.__globals__
+        named = [(name, scope[name]) for name in names_in(code) if name in scope]
+        for name, cell in zip(code.co_freevars, function.__closure__ or ()):
+            try:
+                named.append((name, cell.cell_contents))
+            except ValueError:  # empty
+                continue
+        return ("def", of_code(code), of_value(function.__defaults__),
+                of_value(tuple(sorted((function.__kwdefaults__ or {}).items()))),
+                tuple((name, of_value(value, code)) for name, value in named))
+
+    return of_function(plain_function(function))
