@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .backends import show_config
 from .callbacks import Callback, EarlyStopping, StopBelow, TimeLimit
+from .custom import activation, loss, optimizer
 from .divergence import DivergenceError
 from .history import History
 from .images import (
@@ -164,9 +165,12 @@ __all__ = [
     "WarmUp",
     "WeightDecay",
     "Zeros",
+    "activation",
     "check_gradient",
     "check_gradients",
     "find_learning_rate",
+    "loss",
+    "optimizer",
     "resnet",
     "self_test",
     "show_config",

@@ -116,26 +116,6 @@ static void dense_gradient(const bp_job *job, const bp_instruction *it, ptrdiff_
     }
 }
 
-/* Zero the columns of padding in the panels and behind the bias, of the parameters and of every slot. */
-static void weight_clean(const bp_job *job, const bp_instruction *it) {
-    const ptrdiff_t n_in = it->weight->n_in, n_out = it->weight->n_out;
-    for (int s = -1; s < job->n_slots; s++) {
-        real *arena = s < 0 ? job->parameters : job->slots[s], *weight = arena + it->weight->offset;
-        for (ptrdiff_t j = n_out; it->bias && j < round_up(n_out, BP_LANES); j++) arena[it->bias->offset + j] = 0;
-        if (n_out == 1) {
-            for (ptrdiff_t k = n_in; k < round_up(n_in, BP_LANES); k++) weight[k] = 0;
-            continue;
-        }
-        panel last = panel_at(weight, n_in, n_out, (n_out - 1) / PANEL * PANEL);
-        for (ptrdiff_t k = 0; k < round_up(n_in, VL); k++)
-            for (ptrdiff_t j = k < n_in ? n_out - last.first : 0; j < last.width; j++) last.begin[k * last.width + j] = 0;
-        for (ptrdiff_t first = 0; first < last.first; first += PANEL) { /* the rows below n_in of the full panels */
-            panel p = panel_at(weight, n_in, n_out, first);
-            memset(p.begin + n_in * p.width, 0, (size_t)((round_up(n_in, VL) - n_in) * p.width) * sizeof(real));
-        }
-    }
-}
-
 /* z = x W + b, one row's last n numbers, fewer than a vector, from a weight without padding. */
 static vec last_columns(const real *x, const real *w, const real *b, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t n) {
     const ptrdiff_t n_safe = n_in - (VL + n_out - 1) / n_out; /* rows from which a whole vector is within the weight */

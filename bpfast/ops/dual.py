@@ -179,7 +179,12 @@ for _name in COMPARISONS:  # by their values alone
 
 
 def _number(x):
-    return tuple(map(_number, x)) if isinstance(x, tuple | list) else float(parts(x)[0])
+    if isinstance(x, tuple | list):
+        return tuple(map(_number, x))
+    value = parts(x)[0]
+    if isinstance(value, complex | np.complexfloating):
+        raise TypeError(f"the complex number {value} is no real one")
+    return float(value)
 
 
 def on_numbers(function):
@@ -204,3 +209,15 @@ def value_and_slope(function, *arguments, argument=0):
     with np.errstate(all="ignore"):
         value, slope = parts(rewired(function, FUNCTIONS)(*numbers))
     return float(value), float(0.0 if slope is None else slope)
+
+
+def slope_of(function):
+    """-> the derivative of a user's function with respect to its first argument, as a function of floats."""
+    copy = rewired(function, FUNCTIONS)
+
+    def on_floats(x, *others):
+        with np.errstate(all="ignore"):
+            _, slope = parts(copy(Dual(np.float64(x), np.float64(1)), *map(np.float64, others)))
+        return float(0.0 if slope is None else slope)
+
+    return on_floats

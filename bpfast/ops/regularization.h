@@ -115,3 +115,25 @@ static void step_all(const bp_job *job) {
 static void limit_norms(const bp_job *job) {
     for (int i = 0; i < job->n_parameters; i++) limit_columns(job->parameters, job->layout + i);
 }
+
+/* Zero the padding of a parameter or slot: behind a vector, or the columns and rows that fill a weight's panels. */
+static void clear_padding(real *array, const bp_parameter *p) {
+    const ptrdiff_t n_in = p->n_in, n_out = p->n_out;
+    if (n_in == 0 || n_out == 1) {
+        for (ptrdiff_t i = n_in > 0 ? n_in : n_out; i < p->size; i++) array[i] = 0;
+        return;
+    }
+    for (ptrdiff_t first = 0; first < n_out; first += PANEL) {
+        panel q = panel_at(array, n_in, n_out, first);
+        for (ptrdiff_t k = 0; k < n_in && n_out - first < q.width; k++)
+            for (ptrdiff_t j = n_out - first; j < q.width; j++) q.begin[k * q.width + j] = 0;
+        memset(q.begin + n_in * q.width, 0, (size_t)((round_up(n_in, VL) - n_in) * q.width) * sizeof(real));
+    }
+}
+
+/* After an update that does not leave zeros alone: of all parameters and slots. */
+static void clean(const bp_job *job) {
+    for (int i = 0; i < job->n_parameters; i++)
+        for (int s = -1; s < job->n_slots; s++)
+            clear_padding((real *)(s < 0 ? job->parameters : job->slots[s]) + job->layout[i].offset, job->layout + i);
+}

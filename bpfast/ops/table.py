@@ -9,9 +9,12 @@ class Op:
 
     Calling it gives the same formula with other hyperparameters:
     ``ACTIVATIONS["leaky_relu"](slope=0.1)``.  Ops compare by value and pickle by name.
+    ``table`` has those that are built in, ``written`` those that users wrote (custom.py).
     """
 
     table: dict = {}
+    written: dict = {}
+    function = None  # of numbers, from which a user made the op
 
     def __init__(self, name, hyper, formula, source, bounds=(), **parts):
         self.name, self.hyper, self.formula, self.source = name, dict(hyper), formula, source
@@ -65,10 +68,11 @@ class Op:
         """The op meant by a name or an op; the error lists the names there are."""
         if isinstance(given, cls):
             return given
-        if isinstance(given, str) and given in cls.table:
-            return cls.table[given]
+        known = {**cls.table, **cls.written}
+        if isinstance(given, str) and given in known:
+            return known[given]
         kind = cls.__name__.lower()
-        raise ValueError(f"unknown {kind} {given!r}; choose one of: {', '.join(cls.table)}")
+        raise ValueError(f"unknown {kind} {given!r}; choose one of: {', '.join(known)}")
 
 
 def _restore(cls, name, hyper):
@@ -92,6 +96,7 @@ class Activation(Op):
     """
 
     table: dict = {}
+    written: dict = {}
     table_name = "ACTIVATIONS"
 
     def __init__(self, name, hyper, forward, adjoint, keeps, kinks, formula, source, rowwise=False,
@@ -114,6 +119,7 @@ class Loss(Op):
     """
 
     table: dict = {}
+    written: dict = {}
     table_name = "LOSSES"
 
     def __init__(self, name, hyper, value, gradient, targets, formula, source, reduction=None,
@@ -166,6 +172,7 @@ class Update(Op):
     """
 
     table: dict = {}
+    written: dict = {}
     table_name = "UPDATES"
 
     def __init__(self, name, hyper, slots, coefficients, rule, formula, source):

@@ -276,7 +276,7 @@ cdef class Buffers:
         if coefficients is not None:
             if len(coefficients) < n_steps:
                 raise ValueError(f"{len(coefficients)} rows of coefficients do not reach for {n_steps} steps")
-            at.update = find_update(kernels, plan.update.name)
+            at.update = find_update(kernels, plan.update)
             at.coefficients, at.n_columns = <const double *>numbers(coefficients, np.float64), coefficients.shape[1]
             check_coefficients(at.n_columns - 1)
             at.keeps_gradient, at.limits_norms = plan.clips_norms, plan.limits_norms

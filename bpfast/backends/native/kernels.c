@@ -229,9 +229,9 @@ static const bp_update updates[] = {
 
 static const bp_op ops[] = {
     {.name = "dense", .forward = dense_forward, .adjoint = activated_adjoint, .backward = dense_backward,
-     .gradient = dense_gradient, .clean = weight_clean, .shares_units = 1},
+     .gradient = dense_gradient, .shares_units = 1},
     {.name = "conv", .forward = conv_forward, .adjoint = activated_adjoint, .backward = conv_backward,
-     .gradient = conv_gradient, .clean = weight_clean},
+     .gradient = conv_gradient},
     {.name = "max_pool", .forward = max_pool_forward, .backward = max_pool_backward},
     {.name = "avg_pool", .forward = avg_pool_forward, .backward = avg_pool_backward},
     {.name = "activation", .forward = activation_forward, .backward = activation_backward},
@@ -337,6 +337,6 @@ const bp_kernels JOIN(bp_kernels_, CPU_LEVEL, REAL_NAME) = {
     .level = TEXT(CPU_LEVEL), .real_size = sizeof(real), .panel = PANEL,
     .activations = activations, .losses = losses, .updates = updates, .ops = ops,
     .weight_size = weight_size, .scratch_size = scratch_size, .conv_scratch_size = conv_scratch_size, .pack = pack, .unpack = unpack,
-    .add_penalties = add_penalties, .step_all = step_all, .limit_norms = limit_norms,
+    .add_penalties = add_penalties, .step_all = step_all, .limit_norms = limit_norms, .clean = clean,
     .dense_plain = dense_plain, .gather = gather, .scatter = scatter, .convert = convert,
     .all_finite = all_finite, .permutation = permutation, .peak = peak};

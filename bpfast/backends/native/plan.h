@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BP_MAX_SLOTS = 3, BP_MAX_COEFFICIENTS = 7, BP_MAX_HYPER = 2, BP_MAX_STATISTICS = 3, BP_LANES = 16, BP_MAX_THREADS = 32 };
+enum { BP_MAX_SLOTS = 3, BP_MAX_COEFFICIENTS = 7, BP_MAX_HYPER = 5, BP_MAX_STATISTICS = 3, BP_LANES = 16, BP_MAX_THREADS = 32 };
 
 /* A value of the program: rows of n numbers in the workspace, ld apart; columns n.. are padding.  A row is h x w
  * pixels, pitch numbers apart, of which the first c are channels and the others padding; a vector is one pixel. */
@@ -24,26 +24,30 @@ typedef struct {
 } bp_window;
 
 /* Rows of n numbers, ld apart; y and x, or dx and dy, may be the same array. */
+typedef void bp_forward(void *y, const void *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const double *hyper);
+typedef void bp_adjoint(void *dx, const void *dy, const void *x, const void *y, ptrdiff_t rows, ptrdiff_t n,
+                        ptrdiff_t ld, const double *hyper);
 typedef struct {
     const char *name;
-    void (*forward)(void *y, const void *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const double *hyper); /* NULL: y = x */
-    void (*adjoint)(void *dx, const void *dy, const void *x, const void *y, ptrdiff_t rows, ptrdiff_t n,
-                    ptrdiff_t ld, const double *hyper); /* NULL: dx = dy */
-    int rowwise; /* works on whole rows */
+    bp_forward *forward; /* NULL: y = x */
+    bp_adjoint *adjoint; /* NULL: dx = dy */
+    int rowwise;         /* works on whole rows */
 } bp_activation;
 
 /* t: int64 labels, or numbers ld apart.  mean: each row's share of the average.  values: a loss per row. */
+typedef void bp_loss_run(double *values, void *dy, const void *y, const void *t, const double *mean, ptrdiff_t rows,
+                         ptrdiff_t n, ptrdiff_t ld, const double *hyper);
 typedef struct {
     const char *name;
-    void (*run)(double *values, void *dy, const void *y, const void *t, const double *mean, ptrdiff_t rows,
-                ptrdiff_t n, ptrdiff_t ld, const double *hyper);
+    bp_loss_run *run;
 } bp_loss;
 
 /* n: a multiple of the vector's length, as all arrays of parameters have. */
+typedef void bp_update_run(void *w, void *const *slots, const void *g, ptrdiff_t n, const void *coefficients);
 typedef struct {
     const char *name;
     int n_slots;
-    void (*run)(void *w, void *const *slots, const void *g, ptrdiff_t n, const void *coefficients);
+    bp_update_run *run;
 } bp_update;
 
 /* A parameter or statistic in the arenas of a State, and what restrains it.  Offsets and sizes hold for every arena. */
@@ -112,14 +116,12 @@ struct bp_job {
 
 /* forward: a part of the output.  adjoint: of the output's delta, made that of the pre-activation.  backward: of the
  * inputs' deltas.  gradient: of parameters, for the weight's panel rows begin .. end, over all rows.
- * clean: zero the padding of parameters and slots, after an update that does not leave zeros alone.
  * What depends on other rows of the batch, mixes_rows: prepare and collect are done for all rows before any row's
  * forward and backward; learn follows a step.  shares_units: forward and backward may be given some units of all rows. */
 struct bp_op {
     const char *name;
     bp_pass *forward, *adjoint, *backward;
     void (*gradient)(const bp_job *, const bp_instruction *, ptrdiff_t rows, ptrdiff_t begin, ptrdiff_t end);
-    void (*clean)(const bp_job *, const bp_instruction *);
     bp_pass *prepare, *collect;
     void (*learn)(const bp_job *, const bp_instruction *, ptrdiff_t rows);
     int shares_units, mixes_rows;
@@ -177,6 +179,7 @@ typedef struct {
     void (*add_penalties)(const bp_job *);
     void (*step_all)(const bp_job *);
     void (*limit_norms)(const bp_job *);
+    void (*clean)(const bp_job *); /* the padding of parameters and slots, after an update that moves zeros */
     /* y = act(x W + b) for few rows, from weights as the user sees them; same sums in the same order */
     void (*dense_plain)(const bp_job *, const bp_instruction *, ptrdiff_t rows, const void *weight, const void *bias);
     void (*gather)(void *rows, ptrdiff_t ld, ptrdiff_t n, const bp_table *, const ptrdiff_t *order, ptrdiff_t begin,

@@ -11,21 +11,26 @@ cdef extern from "plan.h" nogil:
     ctypedef struct bp_window:
         Py_ssize_t height, width, stride_y, stride_x, top, left
 
+    ctypedef void bp_forward(void *, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *) noexcept nogil
+    ctypedef void bp_adjoint(void *, const void *, const void *, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                             const double *) noexcept nogil
+    ctypedef void bp_loss_run(double *, void *, const void *, const void *, const double *, Py_ssize_t, Py_ssize_t,
+                              Py_ssize_t, const double *) noexcept nogil
+    ctypedef void bp_update_run(void *, void **, const void *, Py_ssize_t, const void *) noexcept nogil
+
     ctypedef struct bp_activation:
         const char *name
-        void (*forward)(void *, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *) noexcept nogil
-        void (*adjoint)(void *, const void *, const void *, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                        const double *) noexcept nogil
+        bp_forward *forward
+        bp_adjoint *adjoint
 
     ctypedef struct bp_loss:
         const char *name
-        void (*run)(double *, void *, const void *, const void *, const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                    const double *) noexcept nogil
+        bp_loss_run *run
 
     ctypedef struct bp_update:
         const char *name
         int n_slots
-        void (*run)(void *, void **, const void *, Py_ssize_t, const void *) noexcept nogil
+        bp_update_run *run
 
     ctypedef struct bp_parameter:
         Py_ssize_t offset, size, n_in, n_out

@@ -307,8 +307,7 @@ static void bp_end_step(bp_run *run, const bp_course *at) {
     for (int i = 0; i < run->n_instructions; i++)
         if (run->instructions[i].op->learn) run->instructions[i].op->learn(job, run->instructions + i, run->rows);
     if (at->limits_norms) run->kernels->limit_norms(job);
-    for (int i = 0; at->cleans && i < run->n_instructions; i++)
-        if (run->instructions[i].op->clean) run->instructions[i].op->clean(job, run->instructions + i);
+    if (at->cleans) run->kernels->clean(job);
 }
 
 /* Batches from row `begin` on, until the rows or the time are over or a loss is not finite.

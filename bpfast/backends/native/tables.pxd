@@ -2,7 +2,7 @@ from .plan cimport *
 
 cdef enum: CACHE_LINE = 64
 
-cdef const bp_update *find_update(const bp_kernels *kernels, str name) except NULL
+cdef const bp_update *find_update(const bp_kernels *kernels, op) except NULL
 cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcept nogil
 cdef int check_coefficients(Py_ssize_t n) except -1
 cdef bp_table table_of(array) except *

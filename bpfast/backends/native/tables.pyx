@@ -11,11 +11,13 @@ from .plan cimport *
 
 import math
 from collections import Counter
+from functools import cache
 
 import numpy as np
 
 from ... import config
 from ...ops.regularization import NO_RESTRAINT
+from ...ops.table import Activation, Loss
 from ..base import ACTIVATES, LINEAR, Noise, Norm, Window, native_dtype
 
 cdef extern from "levels.h" nogil:
@@ -84,16 +86,47 @@ cdef const void *find_row(const void *table, size_t row_size, str name) except N
     raise NotImplementedError(f"{name!r} has no native twin; use backend='numpy'")
 
 
-cdef const bp_activation *find_activation(const bp_kernels *kernels, str name) except NULL:
-    return <const bp_activation *>find_row(kernels.activations, sizeof(bp_activation), name)
+cdef class Written:
+    """An op that a user wrote, compiled for one dtype, as a row of its table."""
+
+    cdef object code  # whose addresses these are
+    cdef bytes name
+    cdef bp_activation activation
+    cdef bp_loss loss
+    cdef bp_update update
+
+    def __cinit__(self, op, int real_size):
+        self.code, self.name = op.compiled(np.dtype(f"f{real_size}")), op.name.encode()
+        cdef size_t run = getattr(self.code, "run", 0)
+        if isinstance(op, Activation):
+            self.activation.name = self.name
+            self.activation.forward = <bp_forward *><size_t>self.code.forward
+            self.activation.adjoint = <bp_adjoint *><size_t>self.code.adjoint
+        elif isinstance(op, Loss):
+            self.loss.name, self.loss.run = self.name, <bp_loss_run *>run
+        else:
+            self.update.name, self.update.n_slots, self.update.run = self.name, len(op.slots), <bp_update_run *>run
 
 
-cdef const bp_loss *find_loss(const bp_kernels *kernels, str name) except NULL:
-    return <const bp_loss *>find_row(kernels.losses, sizeof(bp_loss), name)
+written = cache(Written)  # for as long as the process lives, as the tables
 
 
-cdef const bp_update *find_update(const bp_kernels *kernels, str name) except NULL:
-    return <const bp_update *>find_row(kernels.updates, sizeof(bp_update), name)
+cdef const bp_activation *find_activation(const bp_kernels *kernels, op) except NULL:
+    if op.function is not None:
+        return &(<Written>written(op, kernels.real_size)).activation
+    return <const bp_activation *>find_row(kernels.activations, sizeof(bp_activation), op.name)
+
+
+cdef const bp_loss *find_loss(const bp_kernels *kernels, op) except NULL:
+    if op.function is not None:
+        return &(<Written>written(op, kernels.real_size)).loss
+    return <const bp_loss *>find_row(kernels.losses, sizeof(bp_loss), op.name)
+
+
+cdef const bp_update *find_update(const bp_kernels *kernels, op) except NULL:
+    if op.function is not None:
+        return &(<Written>written(op, kernels.real_size)).update
+    return <const bp_update *>find_row(kernels.updates, sizeof(bp_update), op.name)
 
 
 cdef int copy_hyper(double *hyper, op) except -1:
@@ -147,9 +180,9 @@ cdef const bp_op *find_op(const bp_kernels *kernels, str name) except NULL:
 
 
 def runs(op):
-    """Whether the C tables have a twin of this op."""
+    """Whether the C tables have a twin of this op, or Numba makes one of the function that a user wrote."""
     kernels = Kernels(np.float32)
-    return op.name in kernels.activations() + kernels.losses() + kernels.updates()
+    return op.function is not None or op.name in kernels.activations() + kernels.losses() + kernels.updates()
 
 
 def fma_peak(dtype=np.float32):
@@ -329,7 +362,7 @@ cdef class Sequence:
             if instruction.op == "conv":
                 layout.scratch_size = max(layout.scratch_size, layout.kernels.conv_scratch_size(
                     &it.window, &layout.values[it.inputs[0]], &layout.values[it.output]))
-            it.activation = find_activation(layout.kernels, instruction.activation.name)
+            it.activation = find_activation(layout.kernels, instruction.activation)
             copy_hyper(it.hyper, instruction.activation)
             it.fused_relu = (instruction.op in ACTIVATES and instruction.activation.name == "relu"
                              and program.width(instruction.output) > 1)
@@ -341,7 +374,7 @@ cdef class Sequence:
         self.is_plain = all(i.op == "dense" or not (i.parameters or i.statistics) for i in program.instructions)
         self.output = program.output
         if loss is not None:
-            self.loss, self.labels = find_loss(layout.kernels, loss.name), loss.labels
+            self.loss, self.labels = find_loss(layout.kernels, loss), loss.labels
             copy_hyper(self.loss_hyper, loss)
 
     cdef int _fuse_relu_adjoints(self, program) except -1:
@@ -408,7 +441,7 @@ cdef class Kernels:
 
     def activation_forward(self, op, x):
         """y = f(x) for x (n,) or rows (batch, n)."""
-        cdef const bp_activation *activation = find_activation(self.kernels, op.name)
+        cdef const bp_activation *activation = find_activation(self.kernels, op)
         if activation.forward == NULL:
             return np.asarray(x, self.dtype)
         cdef Rows px = Rows(x, self.dtype)
@@ -420,7 +453,7 @@ cdef class Kernels:
 
     def activation_adjoint(self, op, dy, x, y):
         """dx = g(dy, x, y), shapes as above."""
-        cdef const bp_activation *activation = find_activation(self.kernels, op.name)
+        cdef const bp_activation *activation = find_activation(self.kernels, op)
         if activation.adjoint == NULL:
             return np.asarray(dy, self.dtype)
         cdef Rows pdy = Rows(dy, self.dtype), px = Rows(x, self.dtype), py = Rows(y, self.dtype)
@@ -438,7 +471,7 @@ cdef class Kernels:
         cdef double hyper[BP_MAX_HYPER]
         copy_hyper(hyper, op)
         if py.n_rows:
-            find_loss(self.kernels, op.name).run(
+            find_loss(self.kernels, op).run(
                 <double *>address(values), address(dy), py.data, address(targets), <double *>address(mean),
                 py.n_rows, py.n, py.ld, hyper)
         return values, py.unpadded(dy)
@@ -454,14 +487,14 @@ cdef class Kernels:
         for s in range(len(slots)):
             slot = changed[1 + s]
             pointers[s] = slot.data
-        find_update(self.kernels, op.name).run((<Rows>changed[0]).data, pointers, pg.data, pg.n_rows * pg.ld, reals)
+        find_update(self.kernels, op).run((<Rows>changed[0]).data, pointers, pg.data, pg.n_rows * pg.ld, reals)
         return tuple([(<Rows>array).unpadded((<Rows>array).padded) for array in changed])
 
     def moves_zeros(self, op, coefficients):
         """Whether steps with these scalars change a zero parameter of zero gradient."""
         cdef double reals[BP_MAX_COEFFICIENTS]
         self.copy_coefficients(reals, coefficients)
-        return bool(moves_zeros(find_update(self.kernels, op.name), reals))
+        return bool(moves_zeros(find_update(self.kernels, op), reals))
 
     cdef int copy_coefficients(self, double *reals, coefficients) except -1:
         """The scalars of a step, as kernels take them."""

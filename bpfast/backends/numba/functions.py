@@ -1,7 +1,7 @@
 """C functions from plain Python functions of numbers: activations, losses and optimizers that a user writes.
 
     activation(f, dtype, n_hyper=0, derivative=None)    f(x, *hyper)             -> .forward, .adjoint
-    loss(f, dtype, n_hyper=0)                           f(y, t, *hyper)          -> .run
+    loss(f, dtype, n_hyper=0, averages=False, derivative=None)   f(y, t, *hyper) -> .run
     update(rule, dtype, n_slots, n_coefficients)        (w, *slots) = rule(g, w, *slots, *coefficients)   -> .run
 
 Each gives a Compiled: addresses (int) of C functions with the arguments of native/plan.h, valid as long as it lives.
@@ -64,9 +64,12 @@ def activation(function, dtype, n_hyper=0, derivative=None):
     return _compiled(dtype, {"forward": ("forward", function, n_hyper), "adjoint": ("adjoint", *slope)})
 
 
-def loss(function, dtype, n_hyper=0):
-    """f(y, t, *hyper) of an output and its target: -> Compiled with ``run``, which sums over the outputs."""
-    return _compiled(dtype, {"run": ("loss", function, n_hyper)})
+def loss(function, dtype, n_hyper=0, averages=False, derivative=None):
+    """f(y, t, *hyper) of an output and its target: -> Compiled with ``run``, which sums over the outputs, or averages.
+
+    ``derivative``(y, t, *hyper) is taken in the place of df/dy.
+    """
+    return _compiled(dtype, {"run": ("loss", function, n_hyper, averages, derivative)})
 
 
 def update(rule, dtype, n_slots, n_coefficients):
@@ -91,7 +94,8 @@ def _here():
 def _key(bits, jobs):
     """Text that is the same where the same code would come out, or None."""
     try:
-        parts = [(name, kind, rewire.key_of(function), numbers) for name, (kind, function, *numbers) in jobs.items()]
+        parts = [(name, kind, *(rewire.key_of(part) if callable(part) else part for part in parts))
+                 for name, (kind, *parts) in jobs.items()]
     except rewire.NoKey:
         return None
     return hashlib.sha256(repr((bits, parts, _here())).encode()).hexdigest()

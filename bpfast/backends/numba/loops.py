@@ -253,16 +253,18 @@ def make_adjoint(module, library, bits, function, n_hyper, by_dual=True):
     k.end()
 
 
-def make_loss(module, library, bits, function, n_hyper):
-    """values[r] = sum_j f(y_j, t_j, *hyper), in order and in double; dy = mean[r] df/dy."""
-    plain, sloped = real(bits, False), real(bits, True)
+def make_loss(module, library, bits, function, n_hyper, averages, derivative):
+    """values[r] = sum_j f(y_j, t_j, *hyper), in order and in double; dy = mean[r] df/dy; both over n where it averages."""
+    plain, sloped = real(bits, False), real(bits, derivative is None)
     f = Scalar(library, function, (sloped, plain, *(plain,) * n_hyper), sloped)
+    slope_of = Scalar(library, derivative, (plain,) * (2 + n_hyper), plain) if derivative else None
     k = Kernel(module, "bpfast_run", bits, ("values", "dy", "y", "t", "mean", "rows", "n", "ld", "hyper"))
     b, hyper, one = k.builder, k.hyperparameters(n_hyper), ir.Constant(k.real, 1.0)
     kept = b.alloca(k.real, BLOCK)
+    terms = b.sitofp(k.n, DOUBLE) if averages else ir.Constant(DOUBLE, 1.0)
 
     def row(r):
-        share = Emitted(b, b.load(k.at(k.mean, r))).narrowed(bits).ir
+        share = Emitted(b, b.fdiv(b.load(k.at(k.mean, r)), terms)).narrowed(bits).ir
         start = b.mul(r, k.ld)
 
         def block(first, total):
@@ -271,16 +273,19 @@ def make_loss(module, library, bits, function, n_hyper):
 
             def one_output(j):
                 y, t = (k.load(k.at(array, here, j)) for array in (k.y, k.t))
-                result = f(b, [k.pair(y, one), t, *hyper])
-                k.store(b.extract_value(result, 0), k.at(kept, j))
-                k.store(b.fmul(share, b.extract_value(result, 1)), k.at(k.dy, here, j))
+                if slope_of:
+                    value, slope = f(b, [y, t, *hyper]), slope_of(b, [y, t, *hyper])
+                else:
+                    value, slope = (b.extract_value(f(b, [k.pair(y, one), t, *hyper]), i) for i in range(2))
+                k.store(value, k.at(kept, j))
+                k.store(b.fmul(share, slope), k.at(k.dy, here, j))
 
             k.loop(k.whole(count), one_output, lanes=LANES)
             return k.loop(count, lambda j, sum: [b.fadd(sum, Emitted(b, b.load(k.at(kept, j))).widened().ir)],
                           carried=[total])
 
         [total] = k.loop(k.n, block, step=BLOCK, carried=[ir.Constant(DOUBLE, 0.0)])
-        b.store(total, k.at(k.values, r))
+        b.store(b.fdiv(total, terms), k.at(k.values, r))
 
     k.loop(k.rows, row)
     k.clear_padding(k.dy)

@@ -1,0 +1,361 @@
+"""User-written activations, losses and optimizers: a plain function of numbers becomes an op that every backend runs.
+
+The function takes and returns single numbers.  It may use math, NumPy's functions of numbers, branches, min, max, abs,
+powers, helper functions of the same kind, and numbers from its surroundings.  The numpy backend applies it as it is;
+the others compile it, which needs Numba.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import math
+import traceback
+import warnings
+
+import numpy as np
+
+from . import source
+from .data import check_real
+from .differentiation import differences
+from .ops import dual
+from .ops.table import Activation, Loss, Update
+from .optimizers import INTERVALS, Optimizer
+from .schedules import Schedule
+
+GRID = tuple(float(x) for x in np.linspace(-8, 8, 65) + 1 / 128)  # where functions are tried: off most kinks
+TARGETS = (-1.0, 0.0, 0.25, 1.0, 3.0)  # of a loss, tried with every prediction of the grid
+CLOSE = 1e-5  # a derivative and differences, relative to the larger of 1 and the derivative
+MOST_SLOTS, MOST_HYPER = 3, 5  # that kernels take
+
+
+# -- the decorators ----------------------------------------------------------------------------------
+
+
+def activation(function=None, *, kinks=(), initializer="glorot"):
+    """Make an activation of ``f(x, **hyperparameters)``, a function of a number.
+
+    The derivative is found by dual numbers, or is ``@f.derivative``, a function of the same arguments.
+
+    Parameters
+    ----------
+    kinks : numbers
+        Where f has no derivative; the gradient check looks elsewhere.
+    initializer : str
+        The draw of weights that suits it, a name of ``bpfast.initializers.INITIALIZERS``.
+
+    Examples
+    --------
+    >>> import math, bpfast as bp
+    >>> @bp.activation
+    ... def swish(x, beta=1.5):
+    ...     return x / (1 + math.exp(-beta * x))
+    >>> bp.Dense(8, swish), bp.Dense(8, swish(beta=1)), bp.Dense(8, "swish")
+    (Dense(8, swish), Dense(8, swish(beta=1.0)), Dense(8, swish))
+    """
+    if function is None:
+        return lambda function: activation(function, kinks=kinks, initializer=initializer)
+    return WrittenActivation(function, kinks=kinks, initializer=initializer).entered()
+
+
+def loss(function=None, *, reduction="mean"):
+    """Make a loss of ``f(prediction, target, **hyperparameters)``, a function of two numbers.
+
+    A row's loss is the mean of f over its outputs, or with ``reduction="sum"`` the sum; that of a batch is the mean over
+    its rows.  The derivative with respect to the prediction is found by dual numbers, or is ``@f.derivative``.
+
+    Examples
+    --------
+    >>> import bpfast as bp
+    >>> @bp.loss
+    ... def asymmetric(prediction, target, above=3.0):
+    ...     error = prediction - target
+    ...     return error**2 if error < 0 else above * error**2
+    >>> trainer = bp.Trainer(bp.Network([bp.Dense(1)]), loss=asymmetric(above=2))
+    """
+    if function is None:
+        return lambda function: loss(function, reduction=reduction)
+    return WrittenLoss(function, reduction=reduction).entered()
+
+
+def optimizer(function):
+    """Make an optimizer of ``rule(g, w, *slots, lr, step, **hyperparameters) -> (w, *slots)``, a function of numbers.
+
+    It is followed by every number w of the parameters, g its gradient.  The names between ``w`` and ``lr`` are slots, up
+    to three numbers that are remembered of each, zero at first.  ``lr`` is the learning rate, a number or of a schedule,
+    ``step`` counts from 1.
+
+    Examples
+    --------
+    >>> import bpfast as bp
+    >>> @bp.optimizer
+    ... def heavy_ball(g, w, v, lr, step, momentum=0.9):
+    ...     v = momentum * v + g
+    ...     return w - lr * v, v
+    >>> heavy_ball(0.1), heavy_ball(bp.CosineDecay(0.1, 20), momentum=0.8)
+    (heavy_ball(0.1), heavy_ball(CosineDecay(0.1, 20), momentum=0.8))
+    """
+    return WrittenOptimizer(WrittenUpdate(function).entered(), 1e-2)
+
+
+# -- the ops -----------------------------------------------------------------------------------------
+
+
+class Written:
+    """An op that a user wrote: ``function``, and ``own_slope``, the derivative that was given, or None.
+
+    ``options`` are what its decorator was told besides.
+    """
+
+    own_slope = None
+
+    def __init__(self, function, **options):
+        self.function, self.options = function, options
+        name, parameters = function.__name__, list(inspect.signature(function).parameters.values())
+        leading = self.leading([parameter.name for parameter in parameters])
+        plain = all(parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for parameter in parameters)
+        if leading is None or not plain:
+            raise TypeError(f"{self.kind} {name!r} must be a function {self.form}, got {name}{inspect.signature(function)}")
+        hyper = {}
+        for parameter in parameters[leading:]:
+            if parameter.default is inspect.Parameter.empty:
+                raise TypeError(f"{self.kind} {name!r}: the hyperparameter {parameter.name} needs a default, "
+                                f"such as {parameter.name}=1.0")
+            hyper[parameter.name] = check_real(
+                parameter.default, f"{self.kind} {name!r}: {parameter.name}", "(-inf, inf)")
+        if len(hyper) > MOST_HYPER:
+            raise TypeError(f"{self.kind} {name!r} has {len(hyper)} hyperparameters, at most {MOST_HYPER} are possible: "
+                            "let the function capture numbers that stay the same")
+        self.default = dict(hyper)
+        super().__init__(name, hyper, source=f"{function.__module__}.{function.__qualname__}", **self.texts())
+
+    def compiled(self, dtype):
+        """-> the C functions that Numba makes of it, see backends/numba/functions.py."""
+        if importlib.util.find_spec("numba") is None:
+            raise ImportError(f"{self.place} runs compiled in this backend, which needs Numba: "
+                              'python -m pip install "bpfast[numba]", or take backend="numpy"')
+        return self.c_functions(importlib.import_module("bpfast.backends.numba.functions"), dtype)
+
+    def entered(self):
+        """The op, known by its name from now on."""
+        if self.name in self.table:
+            raise ValueError(f"{self.name!r} is built in: give your {self.kind} another name")
+        self.check()
+        self.written[self.name] = self
+        return self
+
+    def derivative(self, function):
+        """Take this function of the same arguments for the derivative; -> the op."""
+        self.own_slope = function
+        self.__dict__.update(self.texts())
+        return self.entered()
+
+    def slope(self):
+        """-> the derivative as a function of numbers."""
+        return dual.on_numbers(self.own_slope) if self.own_slope else dual.slope_of(self.function)
+
+    def __eq__(self, other):
+        return super().__eq__(other) and self.options == other.options and all(
+            source.same(*pair) for pair in ((self.function, other.function), (self.own_slope, other.own_slope)))
+
+    def __hash__(self):
+        return super().__hash__()
+
+    def __repr__(self):
+        changed = [f"{name}={value!r}" for name, value in self.hyper.items() if value != self.default[name]]
+        return f"{self.name}({', '.join(changed)})" if changed else self.name
+
+    def __deepcopy__(self, memo):  # it never changes
+        return self
+
+    def __reduce__(self):
+        return self.packed(self)
+
+    def packed(self, thing):
+        """What pickle makes ``thing`` of, which the decorator has put in the function's place."""
+        place = source.importable(thing, self.function)
+        if place:
+            return source.import_again, (self.kind, *place)
+        if self.hyper != self.default:
+            return _with_hyper, (self(**self.default), self.hyper)
+        texts = [source.as_text(function) for function in (self.function, self.own_slope) if function]
+        return _from_texts, (type(self), texts, self.options)
+
+    # -- trying it ---------------------------------------------------------------------------------
+
+    def check(self):
+        """Try the function, and its derivative against differences; errors and warnings name the place."""
+        function, slope, unknown, tried = dual.on_numbers(self.function), self.slope(), [], self.tried()
+        for numbers in tried:
+            value = self.call(function, numbers)
+            if not math.isfinite(value):
+                unknown.append(f"{value} at {_shown(numbers)}")
+                continue
+            found = self.call(slope, numbers)
+            expected = differences(lambda t, numbers=numbers: self.call(function, (numbers[0] + t, *numbers[1:])), 1.0)
+            if abs(found - expected.value) > CLOSE * max(1, abs(found)) + 4 * expected.uncertainty:
+                raise ValueError(
+                    f"{self.place}: at {_shown(numbers)} {'its own derivative' if self.own_slope else 'dual numbers'} "
+                    f"give {found:.6g}, differences {expected.value:.6g}: "
+                    f"{'correct' if self.own_slope else 'give'} the derivative by @{self.name}.derivative")
+        if unknown:
+            warnings.warn(f"{self.place} is {unknown[0]}, and not finite at {len(unknown)} of {len(tried)} places where it "
+                          "was tried: a training that comes there diverges", stacklevel=4)
+
+    def call(self, function, numbers):
+        """-> float; an error names the line of the user's text."""
+        try:
+            return function(*numbers, *self.values)
+        except Exception as error:
+            raise ValueError(
+                f"{self.place} raises {type(error).__name__} at {_shown(numbers)}{_line_of(error, self.function)}: {error}; "
+                "it must make a number of numbers, by arithmetic, math, branches and helpers of the same kind") from error
+
+    @property
+    def place(self):
+        """What it is and where it stands."""
+        code = self.function.__code__
+        return f"{self.kind} {self.name!r} ({code.co_filename}, line {code.co_firstlineno})"
+
+
+class WrittenActivation(Written, Activation):
+    """y = f(x, *hyper), an activation that a user wrote."""
+
+    kind, form = "activation", "f(x, **hyperparameters)"
+
+    def leading(self, names):
+        """-> how many parameters come before the hyperparameters, or None."""
+        return 1 if names else None
+
+    def texts(self):
+        """-> the parts of the row: functions of arrays."""
+        forward, slope = _of_arrays(dual.on_numbers(self.function)), _of_arrays(self.slope())
+        kinks = tuple(check_real(kink, f"{self.function.__name__}: kinks", "(-inf, inf)") for kink in self.options["kinks"])
+        return {"forward": forward, "adjoint": lambda dy, x, y, *hyper: dy * slope(x, *hyper), "keeps": "x", "kinks": kinks,
+                "formula": "y = f(x)", "initializer": self.options["initializer"]}
+
+    def c_functions(self, functions, dtype):
+        return functions.activation(self.function, dtype, len(self.hyper), self.own_slope)
+
+    def tried(self):
+        """-> arguments without hyperparameters, of which the first is differentiated by."""
+        return [(x,) for x in GRID]
+
+
+class WrittenLoss(Written, Loss):
+    """f(prediction, target, *hyper), a loss that a user wrote."""
+
+    kind, form = "loss", "f(prediction, target, **hyperparameters)"
+
+    def leading(self, names):
+        return 2 if len(names) > 1 else None
+
+    def texts(self):
+        if self.options["reduction"] not in ("mean", "sum"):
+            raise ValueError(f"{self.function.__name__}: reduction must be 'mean' or 'sum', got {self.options['reduction']!r}")
+        return {"value": _of_arrays(dual.on_numbers(self.function)), "gradient": _of_arrays(self.slope()),
+                "targets": "reals", "formula": f"{self.options['reduction']}_j f(y_j, t_j)",
+                "reduction": self.options["reduction"]}
+
+    def c_functions(self, functions, dtype):
+        return functions.loss(self.function, dtype, len(self.hyper), self.reduction == "mean", self.own_slope)
+
+    def tried(self):
+        return [(y, t) for y in GRID[::4] for t in TARGETS]
+
+
+class WrittenUpdate(Written, Update):
+    """w, *slots = rule(g, w, *slots, lr, step, *hyper), the step of an optimizer that a user wrote."""
+
+    kind, form = "optimizer", "rule(g, w, *slots, lr, step, **hyperparameters)"
+
+    def leading(self, names):
+        at = names.index("lr") if "lr" in names else 0
+        self.slot_names = tuple(names[2:at])
+        return at + 2 if at >= 2 and names[at + 1 : at + 2] == ["step"] and len(self.slot_names) <= MOST_SLOTS else None
+
+    def texts(self):
+        rule = _steps_of_arrays(dual.on_numbers(self.function), 1 + len(self.slot_names))
+        return {"slots": self.slot_names, "coefficients": lambda t, rate, *hyper: (rate, t, *hyper), "rule": rule,
+                "formula": "w, slots <- rule(g, w, slots)"}
+
+    def c_functions(self, functions, dtype):
+        return functions.update(self.function, dtype, len(self.slots), 2 + len(self.hyper))
+
+    def check(self):
+        """Three steps from zero slots make finite numbers, as many as there are."""
+        numbers, n = (0.5, *[0.0] * len(self.slot_names)), 1 + len(self.slot_names)
+        for step in (1.0, 2.0, 3.0):
+            made = self.call(dual.on_numbers(self.function), (0.25, *numbers, 0.01, step))
+            if not isinstance(made, tuple) and n == 1:
+                made = (made,)
+            if not isinstance(made, tuple) or len(made) != n:
+                raise ValueError(f"{self.place} must return {', '.join(('w', *self.slot_names))}, got {made!r}")
+            if not all(map(math.isfinite, made)):
+                raise ValueError(f"{self.place}: step {step:g} makes {made}, which is not finite")
+            numbers = made
+
+
+class WrittenOptimizer(Optimizer):
+    """An optimizer that a user wrote; calling it gives the same with another learning rate and hyperparameters."""
+
+    __slots__ = ("row", "learning_rate")
+
+    def __init__(self, row, learning_rate):
+        if not isinstance(learning_rate, Schedule):
+            learning_rate = check_real(learning_rate, f"{row.name}: learning_rate", INTERVALS["learning_rate"])
+        self._set(row=row, learning_rate=learning_rate)
+
+    def __call__(self, learning_rate=None, **hyper):
+        return WrittenOptimizer(self.row(**hyper), self.learning_rate if learning_rate is None else learning_rate)
+
+    @property
+    def update(self):
+        """The step, with its hyperparameters."""
+        return self.row
+
+    def __repr__(self):
+        changed = [f"{name}={value!r}" for name, value in self.row.hyper.items() if value != self.row.default[name]]
+        return f"{self.row.name}({', '.join([repr(self.learning_rate), *changed])})"
+
+
+# -- small things ------------------------------------------------------------------------------------
+
+
+def _of_arrays(function):
+    """A function of numbers as one of arrays, element by element; -> an array of the first one's dtype."""
+    on_elements = np.vectorize(function, otypes="d")
+    return lambda x, *others: on_elements(x, *others).astype(x.dtype)
+
+
+def _steps_of_arrays(rule, n):
+    """A rule of numbers as one of arrays, element by element; -> n arrays of the first one's dtype."""
+    on_elements = np.vectorize(rule, otypes="d" * n)
+
+    def on_arrays(g, *others):
+        made = on_elements(g, *others)
+        return tuple(array.astype(g.dtype) for array in (made if n > 1 else (made,)))
+
+    return on_arrays
+
+
+def _shown(numbers):
+    return ", ".join(f"{number:g}" for number in numbers)
+
+
+def _line_of(error, function):
+    """The last line of the user's text that an error went through, in words."""
+    file = function.__code__.co_filename
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f", line {lines[-1].lineno}: {lines[-1].line}" if lines else ""
+
+
+def _with_hyper(op, hyper):
+    return op(**hyper)
+
+
+def _from_texts(kind, texts, options):
+    function, *slope = (source.from_text(*text) for text in texts)
+    made = kind(function, **options)
+    if slope:
+        made.derivative(*slope)
+    return made

@@ -1,0 +1,109 @@
+"""How a user's function is pickled: by where it is imported from, or as source text with what it captures."""
+
+import importlib
+import inspect
+import linecache
+import pickle
+import textwrap
+from types import ModuleType
+
+import numpy as np
+
+from .ops.rewire import plain_function
+
+PLAIN = (int, float, complex, bool, str, type(None), tuple)
+
+
+def importable(thing, function):
+    """-> (module, name) under which another process can import the thing that replaced this function, or None."""
+    module, name = function.__module__, function.__qualname__
+    if module == "__main__" or module is None:
+        return None
+    try:
+        found = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return None
+    return (module, name) if found is thing else None
+
+
+def import_again(kind, module, name):
+    """-> what ``importable`` told of; the error says what is missing."""
+    try:
+        found = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise pickle.UnpicklingError(
+            f"what is loaded uses the {kind} {name!r} of module {module!r}, which is not there ({error}): "
+            "make this module importable, with the function in it, and load again"
+        ) from error
+    return found
+
+
+def as_text(function):
+    """-> (name, text, {name: captured}), from which ``from_text`` makes the function again.
+
+    PicklingError says what cannot be written down.
+    """
+    try:
+        lines = inspect.getsource(function)
+    except OSError as error:
+        raise pickle.PicklingError(f"{function.__name__!r} cannot be pickled, its source is not to be found: "
+                                   "define it in a module that can be imported") from error
+    text = textwrap.dedent(lines)
+    start = text.find("def ") if text.lstrip().startswith("@") else 0
+    if not text[start:].startswith("def "):
+        raise pickle.PicklingError(f"{text.strip()!r} cannot be pickled: write it with def")
+    captured = {}
+    variables = inspect.getclosurevars(function)
+    for name, value in {**variables.globals, **variables.nonlocals}.items():
+        if plain_function(value) is not function:
+            captured[name] = _written(name, value, function)
+    return function.__name__, text[start:], captured
+
+
+def same(one, other):
+    """Whether two functions, or None, have the same text and capture the same."""
+    if one is other or one is None or other is None:
+        return one is other
+    try:
+        return as_text(one) == as_text(other)
+    except pickle.PicklingError:
+        return False
+
+
+def from_text(name, text, captured):
+    """-> the function that ``as_text`` wrote."""
+    scope = {key: _read(value) for key, value in captured.items()}
+    file = f"<bpfast {name} {abs(hash(text)):x}>"
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file  # so that its source is found again
+    exec(compile(text, file, "exec"), scope)
+    return scope[name]
+
+
+def _written(name, value, function):
+    helper = plain_function(value)
+    if isinstance(value, ModuleType):
+        return "module", value.__name__
+    if helper is not None:
+        return "function", as_text(helper)
+    if isinstance(value, np.ufunc) or getattr(value, "__module__", None) in ("math", "numpy"):
+        return "import", getattr(value, "__module__", None) or "numpy", value.__name__
+    if isinstance(value, (*PLAIN, np.generic)):
+        return "value", value
+    raise pickle.PicklingError(f"{function.__name__!r} cannot be pickled: it uses {name} = {value!r}, which is neither a "
+                               "number, a function nor a module")
+
+
+def _read(written):
+    kind, *parts = written
+    if kind == "module":
+        return importlib.import_module(*parts)
+    if kind == "function":
+        return from_text(*parts[0])
+    if kind == "import":
+        module, name = parts
+        return getattr(importlib.import_module(module), name)
+    return parts[0]

@@ -1,0 +1,294 @@
+"""User-written activations, losses and optimizers: what they compute, how they are told apart, refused, and pickled."""
+
+import copy
+import math
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import bpfast as bp
+from bpfast.ops import ACTIVATIONS, UPDATES
+
+OFFSET = 0.5
+
+
+def softer(x):
+    """A helper."""
+    return OFFSET + math.log1p(math.exp(-abs(x))) + max(x, 0.0)
+
+
+@bp.activation
+def swish(x, beta=1.0):
+    return x / (1 + math.exp(-beta * x))
+
+
+@bp.activation(kinks=(0,), initializer="he")
+def my_relu(x):
+    if x > 0:
+        return x
+    return 0.0
+
+
+@bp.activation
+def helped(x):
+    return softer(x) ** 2 - np.tanh(x)
+
+
+@bp.activation
+def inverse(x):
+    """Infinite at the zeros of the padding."""
+    return 1 / x
+
+
+@bp.activation
+def cubic(x):
+    return x**3
+
+
+@cubic.derivative
+def cubic_slope(x):
+    return 3 * x**2
+
+
+@bp.loss(reduction="sum")
+def half_square(prediction, target):
+    return 0.5 * (prediction - target) ** 2
+
+
+@bp.loss
+def my_huber(prediction, target, delta=1.0):
+    error = abs(prediction - target)
+    return 0.5 * error**2 if error <= delta else delta * (error - 0.5 * delta)
+
+
+@bp.optimizer
+def my_adam(g, w, m, v, lr, step, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    m_hat, v_hat = m / (1 - beta1**step), v / (1 - beta2**step)
+    return w - lr * m_hat / (math.sqrt(v_hat) + epsilon), m, v
+
+
+@bp.optimizer
+def descent(g, w, lr, step):
+    return w - lr * g
+
+
+def train(backend, dtype, hidden="tanh", loss="squared_error", optimizer=None, **settings):
+    """-> name -> array: what a network of 5, 7 and 3 units is after some epochs."""
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(50, 5)), rng.normal(size=(50, 3))
+    net = bp.Network([bp.Dense(7, hidden, initializer="glorot"), bp.Dense(3)], input_shape=5, dtype=dtype, seed=1)
+    trainer = bp.Trainer(net, loss=loss, optimizer=optimizer or bp.SGD(0.01), batch_size=16, seed=2, backend=backend,
+                         **settings)
+    history = trainer.fit(X, y, epochs=3)
+    return {**net.parameters, "loss": history["loss"], "outputs": trainer.predict(X)}
+
+
+PAIRS = {  # written, built in
+    "activation": ({"hidden": swish}, {"hidden": "silu"}),
+    "hyperparameter": ({"hidden": swish(beta=1.702)}, {"hidden": swish(beta=1.702)}),
+    "by name": ({"hidden": "my_relu"}, {"hidden": "relu"}),
+    "loss": ({"loss": half_square}, {"loss": "squared_error"}),
+    "loss, hyperparameter": ({"loss": my_huber(delta=0.5)}, {"loss": bp.LOSSES["huber"](delta=0.5)}),
+    "optimizer": ({"optimizer": descent(0.05)}, {"optimizer": bp.SGD(0.05)}),
+    "optimizer, slots": ({"optimizer": my_adam(0.01, beta1=0.8)}, {"optimizer": bp.Adam(0.01, beta1=0.8)}),
+    "optimizer, schedule": ({"optimizer": descent(bp.ExponentialDecay(0.05, 0.5))},
+                            {"optimizer": bp.SGD(bp.ExponentialDecay(0.05, 0.5))}),
+}
+
+
+@pytest.mark.parametrize("written, built_in", PAIRS.values(), ids=PAIRS)
+def test_as_what_is_built_in(engine, dtype, written, built_in):
+    found, expected = train(engine, dtype, **written), train("numpy", "float64", **built_in)
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-10 if dtype == "float64" else 3e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["swish", "my_relu", "helped", "cubic"])
+def test_gradients(backend, name):
+    net = bp.Network([bp.Dense(7, name), bp.Dense(4, name), bp.Dense(2)], input_shape=3, seed=0)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(9, 3)), rng.normal(size=(9, 2))
+    for loss in ("squared_error", my_huber):
+        bp.check_gradients(net, loss, X, y, backend=backend).raise_if_failed()
+
+
+def test_padding_is_no_number(engine, dtype):
+    """1 / 0 there reaches nothing."""
+    found, expected = (train(where, kind, hidden=inverse, optimizer=bp.SGD(1e-4))
+                       for where, kind in ((engine, dtype), ("numpy", "float64")))
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-9 if dtype == "float64" else 2e-2, err_msg=name)
+
+
+def test_any_number_of_threads(dtype):
+    """Gives the same bits."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(600, 40)).astype(dtype), rng.normal(size=(600, 3))
+    digests = set()
+    for n_threads in (1, 2, 3, 4):
+        net = bp.Network([bp.Dense(130, helped), bp.Dense(70, swish), bp.Dense(3)], dtype=dtype, seed=0)
+        trainer = bp.Trainer(net, loss=my_huber, optimizer=my_adam(0.01), batch_size=200, seed=0, n_threads=n_threads)
+        trainer.fit(X, y, epochs=2)
+        digests.add(net.to_vector().tobytes())
+    assert len(digests) == 1
+
+
+def test_how_they_are_printed_and_compared():
+    assert [repr(op) for op in (swish, swish(beta=2), my_adam(0.1), my_adam(beta1=0.5), bp.Dense(3, "swish"))] == [
+        "swish", "swish(beta=2.0)", "my_adam(0.1)", "my_adam(0.01, beta1=0.5)", "Dense(3, swish)"]
+    assert swish == swish(beta=1) != swish(beta=2) and my_adam(0.1) == my_adam(0.1) != my_adam(0.2)
+    assert copy.deepcopy(swish) is swish and bp.Dense(3, "swish").activation is swish
+
+
+def test_another_of_the_name_takes_its_place():
+    def make(power):
+        def redefined(x):
+            return x * power
+        return bp.activation(redefined)
+
+    first, second = make(2), make(3)
+    assert first != second and bp.Dense(3, "redefined").activation is second
+
+
+@pytest.mark.parametrize("thing", [swish, swish(beta=2), helped, cubic, my_huber(delta=2), my_adam(0.1), descent(bp.CosineDecay(1, 5))],
+                         ids=repr)
+def test_pickles(thing):
+    assert pickle.loads(pickle.dumps(thing)) == thing
+
+
+def test_functions_from_within_travel_as_text():
+    factor = 1.25
+
+    def local(x, shift=0.5):
+        return factor * softer(x) + shift
+
+    op = bp.activation(local)
+    again = pickle.loads(pickle.dumps(op(shift=2)))
+    assert again == op(shift=2) and again.function is not local
+    np.testing.assert_array_equal(again.forward(np.ones(2), 2.0), op.forward(np.ones(2), 2.0))
+    assert pickle.loads(pickle.dumps(again)) == again
+
+
+SCRIPT = """
+import bpfast as bp, sys, pickle, numpy as np
+{define}
+if sys.argv[1] == "save":
+    net = bp.Network([bp.Dense(3, bent), bp.Dense(1)], input_shape=2, seed=0)
+    pickle.dump(net, open("net.pickle", "wb"))
+else:
+    net = pickle.load(open("net.pickle", "rb"))
+np.save(sys.argv[1], net.predict(np.ones((4, 2))))
+"""
+DEFINE = """
+@bp.activation
+def bent(x):
+    return x if x > 0 else 0.3 * x
+"""
+
+
+def run(folder, text, *arguments):
+    (folder / "script.py").write_text(text)
+    return subprocess.run([sys.executable, "script.py", *arguments], cwd=folder, capture_output=True, text=True)
+
+
+def test_a_script_saves_and_another_process_loads(tmp_path):
+    assert run(tmp_path, SCRIPT.format(define=DEFINE), "save").returncode == 0
+    done = run(tmp_path, SCRIPT.format(define=""), "load")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "save.npy"), np.load(tmp_path / "load.npy"))
+
+
+def test_a_function_that_is_gone_is_named(tmp_path):
+    (tmp_path / "formulas.py").write_text("import bpfast as bp\n" + DEFINE)
+    assert run(tmp_path, SCRIPT.format(define="from formulas import bent"), "save").returncode == 0
+    assert run(tmp_path, SCRIPT.format(define=""), "load").returncode == 0
+    (tmp_path / "formulas.py").unlink()
+    done = run(tmp_path, SCRIPT.format(define=""), "load")
+    assert "uses the activation 'bent' of module 'formulas', which is not there" in done.stderr
+
+
+# -- what is refused ---------------------------------------------------------------------------------
+
+
+def no_number(x):
+    return "a text"
+
+
+def complex_number(x):
+    return x + 1j
+
+
+def raising(x):
+    if x > 3:
+        raise RuntimeError("too large")
+    return x
+
+
+def logarithm(x):
+    return math.log(x)
+
+
+def wrong_slope(x):
+    return 2 * x
+
+
+def relu(x):
+    return max(x, 0)
+
+
+def no_default(x, beta):
+    return beta * x
+
+
+def no_numbers(x, *rest):
+    return x
+
+
+def no_step(g, w, lr):
+    return w - lr * g
+
+
+def too_few(g, w, v, lr, step):
+    return w - lr * g
+
+
+def four_slots(g, w, a, b, c, d, lr, step):
+    return w, a, b, c, d
+
+
+REFUSED = {
+    "a text": (lambda: bp.activation(no_number), ValueError, r"activation 'no_number' \(.*, line \d+\) raises"),
+    "complex": (lambda: bp.activation(complex_number), ValueError, "raises TypeError.*complex"),
+    "an exception": (lambda: bp.activation(raising), ValueError, r"RuntimeError at 3.*, line \d+: raise Runtime.*too large"),
+    "no default": (lambda: bp.activation(no_default), TypeError, "'no_default': the hyperparameter beta needs a default"),
+    "no numbers": (lambda: bp.activation(no_numbers), TypeError, r"must be a function f\(x, \*\*hyper"),
+    "a name that is taken": (lambda: bp.activation(relu), ValueError, "'relu' is built in: give your activation another name"),
+    "a wrong derivative": (lambda: bp.activation(softer).derivative(wrong_slope), ValueError,
+                           "its own derivative give.*differences.*correct the derivative by @softer.derivative"),
+    "a hyperparameter": (lambda: swish(beta="a"), ValueError, "swish: beta must be a finite number"),
+    "an unknown one": (lambda: swish(gamma=1), TypeError, "swish has no hyperparameter 'gamma'; it has: beta"),
+    "no step": (lambda: bp.optimizer(no_step), TypeError, r"must be a function rule\(g, w, \*slots, lr, step"),
+    "too few": (lambda: bp.optimizer(too_few), ValueError, "must return w, v, got"),
+    "four slots": (lambda: bp.optimizer(four_slots), TypeError, "must be a function rule"),
+    "a reduction": (lambda: bp.loss(reduction="median")(lambda y, t: y - t), ValueError, "reduction must be 'mean' or 'sum'"),
+    "a learning rate": (lambda: descent(-1), ValueError, "descent: learning_rate must be a number in"),
+    "an unknown name": (lambda: bp.Dense(3, "swoosh"), ValueError, "unknown activation 'swoosh'; choose one of.*swish"),
+}
+
+
+@pytest.mark.parametrize("make, error, message", REFUSED.values(), ids=REFUSED)
+def test_refused(make, error, message):
+    before = dict(ACTIVATIONS), dict(UPDATES)
+    with pytest.raises(error, match=message):
+        make()
+    assert before == (ACTIVATIONS, UPDATES)
+
+
+def test_what_is_no_number_somewhere_is_told():
+    with pytest.warns(UserWarning, match=r"'logarithm' .* is nan at -.*and not finite at 32 of 65 places"):
+        bp.activation(logarithm)
