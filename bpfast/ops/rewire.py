@@ -11,6 +11,7 @@ import numpy as np
 __all__ = ["NoKey", "key_of", "rewired"]
 
 NUMERIC_MODULES = {"math", "numpy", "scipy.special"}
+OWN_FUNCTIONS = {"math", f"{__package__}.dual"}
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(Ellipsis))
 
 
@@ -38,11 +39,11 @@ def plain_function(thing):
 
 
 def numeric_name(thing):
-    """The name of a function of math, numpy or scipy.special, or None."""
+    """The name of a function of math, numpy, scipy.special or our own, or None."""
     name = getattr(thing, "__name__", None)
     if isinstance(thing, np.ufunc) or thing is np.where or thing is np.clip:
         return name
-    return name if getattr(thing, "__module__", None) == "math" else None
+    return name if getattr(thing, "__module__", None) in OWN_FUNCTIONS else None
 
 
 class _Rewiring:

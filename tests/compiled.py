@@ -1,0 +1,61 @@
+"""Calls of compiled C functions on arrays, through ctypes."""
+
+import ctypes
+
+import numpy as np
+
+POINTER, SIZE = ctypes.c_void_p, ctypes.c_ssize_t
+FORWARD = ctypes.CFUNCTYPE(None, POINTER, POINTER, SIZE, SIZE, SIZE, POINTER)
+ADJOINT = ctypes.CFUNCTYPE(None, POINTER, POINTER, POINTER, POINTER, SIZE, SIZE, SIZE, POINTER)
+LOSS = ctypes.CFUNCTYPE(None, POINTER, POINTER, POINTER, POINTER, POINTER, SIZE, SIZE, SIZE, POINTER)
+UPDATE = ctypes.CFUNCTYPE(None, POINTER, POINTER, POINTER, SIZE, POINTER)
+
+
+def _at(array):
+    return None if array is None else array.ctypes.data
+
+
+def _doubles(numbers):
+    return np.array([*numbers, 0.0])
+
+
+def forward(compiled, y, x, n, hyper=()):
+    """Rows of n numbers, as far apart as those of the arrays."""
+    hyper = _doubles(hyper)
+    FORWARD(compiled.forward)(_at(y), _at(x), len(x), n, x.shape[1], _at(hyper))
+
+
+def adjoint(compiled, dx, dy, x, y, n, hyper=()):
+    hyper = _doubles(hyper)
+    ADJOINT(compiled.adjoint)(_at(dx), _at(dy), _at(x), _at(y), len(x), n, x.shape[1], _at(hyper))
+
+
+def loss(compiled, dy, y, t, mean, n, hyper=()):
+    """-> values."""
+    values, hyper = np.full(len(y), np.nan), _doubles(hyper)
+    LOSS(compiled.run)(_at(values), _at(dy), _at(y), _at(t), _at(mean), len(y), n, y.shape[1], _at(hyper))
+    return values
+
+
+def update(compiled, w, slots, g, coefficients=()):
+    coefficients = np.array([*coefficients, 0.0], w.dtype)
+    places = (POINTER * max(len(slots), 1))(*map(_at, slots))
+    UPDATE(compiled.run)(_at(w), ctypes.cast(places, POINTER), _at(g), w.size, _at(coefficients))
+
+
+def values(compiled, x):
+    """f(x) of an array of any length."""
+    rows = np.zeros((1, -(-x.size // 16) * 16), x.dtype)
+    rows[0, : x.size] = x
+    y = np.empty_like(rows)
+    forward(compiled, y, rows, rows.shape[1])
+    return y[0, : x.size]
+
+
+def slopes(compiled, x):
+    """f'(x) of an array of any length."""
+    rows = np.zeros((1, -(-x.size // 16) * 16), x.dtype)
+    rows[0, : x.size] = x
+    dx = np.empty_like(rows)
+    adjoint(compiled, dx, np.ones_like(rows), rows, None, rows.shape[1])
+    return dx[0, : x.size]
