@@ -15,6 +15,7 @@ from .process import PAUSE
 
 version = torch.__version__
 FORMATS = {"NHWC": torch.channels_last, "NCHW": torch.contiguous_format}
+LOSSES = {"cross_entropy": functional.cross_entropy, "squared_error": lambda y, t: 0.5 * functional.mse_loss(y, t)}
 BETWEEN = {"Dropout": lambda n: nn.Dropout(0.5), "BatchNorm": nn.BatchNorm1d, "LayerNorm": nn.LayerNorm}
 
 
@@ -46,27 +47,28 @@ class Convolution(Contestant):
 
 
 class Training(Contestant):
-    """Steps of the fused Adam on batches gathered from X, in a random order, and labels y."""
+    """Steps of the fused Adam on batches gathered from X, in a random order, and y."""
 
-    def __init__(self, net, X, y, batch):
-        self.net, self.X, self.y, self.batch = net, X, y, batch
+    def __init__(self, net, X, y, batch, loss="cross_entropy"):
+        self.net, self.X, self.y, self.batch, self.loss = net, X, y, batch, LOSSES[loss]
         self.adam = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
 
     def epochs(self, n):
         for _ in range(n):
             for rows in torch.randperm(len(self.X)).split(self.batch):
                 self.adam.zero_grad()
-                functional.cross_entropy(self.net(self.X[rows]), self.y[rows]).backward()
+                self.loss(self.net(self.X[rows]), self.y[rows]).backward()
                 self.adam.step()
 
 
-def dense(widths, between, X, y, batch):
-    """relu layers of these widths, the layer ``between`` behind each hidden one, or None; the last is linear."""
+def dense(widths, between, X, y, batch, activation="ReLU", loss="cross_entropy"):
+    """Layers of these widths, the layer ``between`` behind each hidden one, or None; the last is linear."""
     *hidden, last = pairwise(widths)
     layers = []
     for n_in, n_out in hidden:
-        layers += [nn.Linear(n_in, n_out), nn.ReLU(), *([BETWEEN[between](n_out)] if between else [])]
-    return Training(nn.Sequential(*layers, nn.Linear(*last)), torch.from_numpy(X), torch.from_numpy(y), batch)
+        layers += [nn.Linear(n_in, n_out), getattr(nn, activation)(), *([BETWEEN[between](n_out)] if between else [])]
+    return Training(nn.Sequential(*layers, nn.Linear(*last)), torch.from_numpy(X), torch.from_numpy(y), batch,
+                    loss)
 
 
 def residual_network(layout, n_blocks, filters, n_classes, X, y, batch):

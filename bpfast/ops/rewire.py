@@ -4,6 +4,7 @@ Followed are the names that its text uses: globals, variables captured from arou
 through these, helpers of its own.
 """
 
+import dis
 from types import CellType, CodeType, FunctionType, ModuleType
 
 import numpy as np
@@ -13,6 +14,9 @@ __all__ = ["NoKey", "key_of", "rewired"]
 NUMERIC_MODULES = {"math", "numpy", "scipy.special"}
 OWN_FUNCTIONS = {"math", f"{__package__}.dual"}
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(Ellipsis))
+
+
+GLOBALS, ATTRIBUTES = {"LOAD_GLOBAL", "LOAD_NAME"}, {"LOAD_ATTR", "LOAD_METHOD"}
 
 
 class NoKey(Exception):
@@ -27,9 +31,10 @@ def codes(code):
             yield from codes(constant)
 
 
-def names_in(code):
-    """The names of globals and attributes that a code object uses."""
-    return sorted({name for part in codes(code) for name in part.co_names})
+def names_in(code, kinds):
+    """The names that a code object uses in instructions of these kinds."""
+    return sorted({instruction.argval for part in codes(code) for instruction in dis.get_instructions(part)
+                   if instruction.opname in kinds})
 
 
 def plain_function(thing):
@@ -55,16 +60,14 @@ class _Rewiring:
         if original in self.done:
             return self.done[original]
         code = original.__code__
-        scope = {name: self.value(original.__globals__[name], code)
-                 for name in names_in(code) if name in original.__globals__}
-        scope |= {"__builtins__": original.__globals__["__builtins__"], "__name__": original.__module__}
+        scope = {"__builtins__": original.__globals__["__builtins__"], "__name__": original.__module__}
         cells = tuple(CellType() for _ in original.__closure__ or ())
         copy = FunctionType(code, scope, original.__name__, original.__defaults__, cells or None)
         copy.__kwdefaults__, copy.__qualname__ = original.__kwdefaults__, original.__qualname__
         self.done[original] = copy = self.wrap(copy) if is_helper else copy
-        for name, value in list(scope.items()):
-            if plain_function(value) is original:  # it calls itself
-                scope[name] = copy
+        for name in names_in(code, GLOBALS):
+            if name in original.__globals__:
+                scope[name] = self.value(original.__globals__[name], code)
         for cell, old in zip(cells, original.__closure__ or ()):
             try:
                 cell.cell_contents = self.value(old.cell_contents, code)
@@ -76,7 +79,7 @@ class _Rewiring:
         """What a name stands for, in the copy."""
         if isinstance(value, ModuleType):
             space = ModuleType(value.__name__)
-            for name in names_in(code):
+            for name in names_in(code, ATTRIBUTES):
                 if hasattr(value, name):
                     known = value.__name__ in NUMERIC_MODULES and self.functions.get(name)
                     setattr(space, name, known or self.value(getattr(value, name), code))
@@ -123,7 +126,7 @@ def key_of(function):
             numeric = value.__name__ in NUMERIC_MODULES
             return "module", value.__name__, tuple(
                 (name, (numeric and callable(getattr(value, name))) or of_value(getattr(value, name), code))
-                for name in names_in(code) if hasattr(value, name))
+                for name in names_in(code, ATTRIBUTES) if hasattr(value, name))
         if numeric_name(value):
             return "function", numeric_name(value)
         if plain_function(value) is not None:
@@ -135,7 +138,7 @@ def key_of(function):
             return "again", seen[function]
         seen[function] = len(seen)
         code, scope = function.__code__, function.__globals__
-        named = [(name, scope[name]) for name in names_in(code) if name in scope]
+        named = [(name, scope[name]) for name in names_in(code, GLOBALS) if name in scope]
         for name, cell in zip(code.co_freevars, function.__closure__ or ()):
             try:
                 named.append((name, cell.cell_contents))

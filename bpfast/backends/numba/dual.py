@@ -78,8 +78,8 @@ class _SlopedModel(StructModel):
 
 def to_number(builder, kind, value, bits):
     """A value of a Numba type as an Emitted of so many bits, an EmittedDual, a Flag or a Python number."""
-    if isinstance(kind, types.Omitted | types.Literal) and not isinstance(value, ir.Value):
-        return kind.value if isinstance(kind, types.Omitted) else kind.literal_value
+    if isinstance(kind, types.IntegerLiteral):
+        return kind.literal_value
     if isinstance(kind, _Sloped):
         return EmittedDual(*(Emitted(builder, builder.extract_value(value, i)) for i in range(2)))
     if isinstance(kind, Real):
@@ -114,8 +114,9 @@ def bits_of(kind):
 
 def common(kinds):
     """The type of a result of numbers of these types; None of what are no numbers.  Of Python's numbers: float64."""
+    kinds = [types.unliteral(kind) for kind in kinds]
     reals = [kind for kind in kinds if isinstance(kind, Real)]
-    if not all(isinstance(kind, (Real, *NUMBERS, types.Omitted)) for kind in kinds) or len({k.bits for k in reals}) > 1:
+    if not all(isinstance(kind, (Real, *NUMBERS)) for kind in kinds) or len({k.bits for k in reals}) > 1:
         return None
     return real(reals[0].bits, any(kind.sloped for kind in reals)) if reals else types.float64
 
@@ -137,7 +138,7 @@ def declare(key, name, needs_real, gives_flag=False, n_flags=0):
                 return None
             return signature(types.boolean if gives_flag else result, *arguments)
 
-    Template.key = key
+    Template.key, Template.prefer_literal = key, True  # for x**2
     infer_global(key)(Template)
     if not needs_real:
         infer_global(key, types.Function(Template))

@@ -22,7 +22,7 @@ from .emit import BITS, Emitted
 from .refusals import checked, explained
 
 LANES = 16
-BLOCK = 64  # outputs of which a loss keeps the values at a time
+ROWS, BLOCK = 4, 64  # rows and outputs of which a loss keeps the values at a time, and adds them side by side
 INT, BYTE, DOUBLE = ir.IntType(tuple.__itemsize__ * 8), ir.IntType(32), BITS[64]
 
 
@@ -175,33 +175,41 @@ class Kernel:
         rest = b.and_(b.sub(n, blocks), self.integer(-self.narrow))
         self.loop(rest, lambda i: step(b.add(blocks, i)), lanes=self.narrow)
 
-    def clear_padding(self, array, whole_rows=True):
-        """Zero columns n.. of rows ld apart; of a single row, which may be a part of one, what for_all wrote."""
+    def clear_padding(self, array, rows, width, end):
+        """Zero columns n .. end of rows ld apart, in vectors of this width."""
         b = self.builder
-        block = ir.VectorType(self.real, self.narrow)
-        zero = ir.Constant(block, [0.0] * self.narrow)
-        first = b.and_(self.n, self.integer(-self.narrow))  # where the vector lies in which the padding begins
-        used = b.insert_element(ir.Constant(ir.VectorType(INT, self.narrow), ir.Undefined), b.sub(self.n, first),
-                                ir.Constant(BYTE, 0))
-        for lane in range(1, self.narrow):
-            used = b.insert_element(used, b.sub(self.n, first), ir.Constant(BYTE, lane))
-        is_number = b.icmp_signed("<", ir.Constant(ir.VectorType(INT, self.narrow), list(range(self.narrow))), used)
-        is_one = b.icmp_signed("==", self.rows, self.integer(1))
-        end = self.ld if whole_rows else b.select(is_one, self.rounded(self.n), self.ld)
+        block, indices = ir.VectorType(self.real, width), ir.VectorType(INT, width)
+        zero = ir.Constant(block, [0.0] * width)
+        first = b.and_(self.n, self.integer(-width))  # where the vector lies in which the padding begins
+        n_kept = ir.Constant(indices, ir.Undefined)
+        for lane in range(width):
+            n_kept = b.insert_element(n_kept, b.sub(self.n, first), ir.Constant(BYTE, lane))
+        is_kept = b.icmp_signed("<", ir.Constant(indices, list(range(width))), n_kept)
 
         def clear_row(row):
             start = self.at(array, b.mul(row, self.ld), first)
+            place = b.bitcast(start, block.as_pointer())
+            numbers = b.load(place, align=self.bits // 8)
+            b.store(b.select(is_kept, numbers, zero), place, align=self.bits // 8)
 
-            def clear(i, kept):
-                place = b.bitcast(self.at(start, i), block.as_pointer())
-                b.store(b.select(is_number, kept, zero), place, align=self.bits // 8)
-                return [zero]
+            def clear(i):
+                b.store(zero, b.bitcast(self.at(start, i, width), block.as_pointer()), align=self.bits // 8)
 
-            value = b.load(b.bitcast(start, block.as_pointer()), align=self.bits // 8)
-            self.loop(b.sub(end, first), clear, step=self.narrow, carried=[value])
+            self.loop(b.sub(b.sub(end, first), self.integer(width)), clear, step=width)
 
         has_padding = b.icmp_signed("<", self.n, end)
-        self.loop(b.select(has_padding, self.rows, self.integer(0)), clear_row)
+        self.loop(b.select(has_padding, rows, self.integer(0)), clear_row)
+
+    def clear_rows(self, array):
+        """Zero columns n.. of whole rows."""
+        self.clear_padding(array, self.rows, LANES, self.ld)
+
+    def clear_parts(self, array):
+        """Zero columns n.. of rows; of a single one, which may be a part of a row, what for_all wrote there."""
+        b, zero = self.builder, self.integer(0)
+        is_single = b.icmp_signed("==", self.rows, self.integer(1))
+        self.clear_padding(array, b.select(is_single, zero, self.rows), LANES, self.ld)
+        self.clear_padding(array, b.select(is_single, self.rows, zero), self.narrow, self.rounded(self.n))
 
     def pair(self, value, slope):
         """A number and its slope, as Numba passes them."""
@@ -230,7 +238,7 @@ def make_forward(module, library, bits, function, n_hyper):
     k = Kernel(module, "bpfast_forward", bits, ("y", "x", "rows", "n", "ld", "hyper"))
     hyper = k.hyperparameters(n_hyper)
     k.for_all(lambda i: k.store(f(k.builder, [k.load(k.at(k.x, i)), *hyper]), k.at(k.y, i)))
-    k.clear_padding(k.y, whole_rows=False)
+    k.clear_parts(k.y)
     k.end()
 
 
@@ -249,7 +257,7 @@ def make_adjoint(module, library, bits, function, n_hyper, by_dual=True):
         k.store(k.builder.fmul(k.load(k.at(k.dy, i)), slope), k.at(k.dx, i))
 
     k.for_all(step)
-    k.clear_padding(k.dx)
+    k.clear_rows(k.dx)
     k.end()
 
 
@@ -260,35 +268,45 @@ def make_loss(module, library, bits, function, n_hyper, averages, derivative):
     slope_of = Scalar(library, derivative, (plain,) * (2 + n_hyper), plain) if derivative else None
     k = Kernel(module, "bpfast_run", bits, ("values", "dy", "y", "t", "mean", "rows", "n", "ld", "hyper"))
     b, hyper, one = k.builder, k.hyperparameters(n_hyper), ir.Constant(k.real, 1.0)
-    kept = b.alloca(k.real, BLOCK)
+    kept, sums = b.alloca(k.real, ROWS * BLOCK), b.alloca(DOUBLE, ROWS)
     terms = b.sitofp(k.n, DOUBLE) if averages else ir.Constant(DOUBLE, 1.0)
 
-    def row(r):
-        share = Emitted(b, b.fdiv(b.load(k.at(k.mean, r)), terms)).narrowed(bits).ir
-        start = b.mul(r, k.ld)
+    def some_rows(r):
+        n_rows = k.smaller(b.sub(k.rows, r), k.integer(ROWS))
 
-        def block(first, total):
-            here = b.add(start, first)
+        def block(first, *totals):
             count = k.smaller(b.sub(k.n, first), k.integer(BLOCK))
 
-            def one_output(j):
-                y, t = (k.load(k.at(array, here, j)) for array in (k.y, k.t))
-                if slope_of:
-                    value, slope = f(b, [y, t, *hyper]), slope_of(b, [y, t, *hyper])
-                else:
-                    value, slope = (b.extract_value(f(b, [k.pair(y, one), t, *hyper]), i) for i in range(2))
-                k.store(value, k.at(kept, j))
-                k.store(b.fmul(share, slope), k.at(k.dy, here, j))
+            def one_row(q):
+                here, row = b.add(b.mul(b.add(r, q), k.ld), first), k.at(kept, b.mul(q, k.integer(BLOCK)))
+                share = Emitted(b, b.fdiv(b.load(k.at(k.mean, r, q)), terms)).narrowed(bits).ir
 
-            k.loop(k.whole(count), one_output, lanes=LANES)
-            return k.loop(count, lambda j, sum: [b.fadd(sum, Emitted(b, b.load(k.at(kept, j))).widened().ir)],
-                          carried=[total])
+                def one_output(j):
+                    y, t = (k.load(k.at(array, here, j)) for array in (k.y, k.t))
+                    if slope_of:
+                        value, slope = f(b, [y, t, *hyper]), slope_of(b, [y, t, *hyper])
+                    else:
+                        result = f(b, [k.pair(y, one), t, *hyper])
+                        value, slope = (b.extract_value(result, part) for part in range(2))
+                    k.store(value, k.at(row, j))
+                    k.store(b.fmul(share, slope), k.at(k.dy, here, j))
 
-        [total] = k.loop(k.n, block, step=BLOCK, carried=[ir.Constant(DOUBLE, 0.0)])
-        b.store(b.fdiv(total, terms), k.at(k.values, r))
+                k.loop(k.whole(count), one_output, lanes=LANES)
 
-    k.loop(k.rows, row)
-    k.clear_padding(k.dy)
+            def add(j, *totals):
+                numbers = [Emitted(b, b.load(k.at(kept, q * BLOCK, j))).widened().ir for q in range(ROWS)]
+                return [b.fadd(total, number) for total, number in zip(totals, numbers)]
+
+            k.loop(n_rows, one_row)
+            return k.loop(count, add, carried=totals)
+
+        totals = k.loop(k.n, block, step=BLOCK, carried=[ir.Constant(DOUBLE, 0.0)] * ROWS)
+        for q, total in enumerate(totals):
+            b.store(total, k.at(sums, q))
+        k.loop(n_rows, lambda q: b.store(b.fdiv(b.load(k.at(sums, q)), terms), k.at(k.values, r, q)) and None)
+
+    k.loop(k.rows, some_rows, step=ROWS)
+    k.clear_rows(k.dy)
     k.end()
 
 
