@@ -234,7 +234,9 @@ class WrittenActivation(Written, Activation):
                 "formula": "y = f(x)", "initializer": self.options["initializer"]}
 
     def c_functions(self, functions, dtype):
-        return functions.activation(self.function, dtype, len(self.hyper), self.own_slope)
+        at_zero = (self.call(part, (0.0,)) for part in (dual.on_numbers(self.function), self.slope()))
+        return functions.activation(self.function, dtype, len(self.hyper), self.own_slope,
+                                    clears=not all(map(math.isfinite, at_zero)))
 
     def tried(self):
         """-> arguments without hyperparameters, of which the first is differentiated by."""

@@ -151,7 +151,7 @@ static void conv_forward(const bp_job *job, const bp_instruction *it, bp_part pa
                            bias ? bias + first : ZEROS, z);
         }
     }
-    activate_rows(job, it, part);
+    activate_part(job, it, part);
 }
 
 /* -- backward ----------------------------------------------------------------------------------- */

@@ -31,7 +31,7 @@ static void dense_forward(const bp_job *job, const bp_instruction *it, bp_part p
                                     .a_k = 1, .B = p.begin, .ldb = p.width, .C = z + first, .ldc = out->ld,
                                     .init = bias + first});
         }
-    activate(it, out, row_at(job, out->value, out, part.begin), z, rows, part.first, last);
+    activate_part(job, it, part);
 }
 
 /* The rows of one panel of W^T: t[n] = W[first .. first + width, n], width numbers, for n < n_out. */

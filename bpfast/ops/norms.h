@@ -89,7 +89,7 @@ static void batch_norm_forward(const bp_job *job, const bp_instruction *it, bp_p
         const real *scale = array_of(job, it->weight), *shift = array_of(job, it->bias);
         FOR_CHANNELS(job, it, part.begin, part.end, y[j] = not_below(FMA(scale[j], (x[j] - mean[j]) * root[j], shift[j]), floor))
     } else FOR_CHANNELS(job, it, part.begin, part.end, y[j] = not_below((x[j] - mean[j]) * root[j], floor))
-    activate_rows(job, it, part);
+    activate_part(job, it, part);
 }
 
 /* The sums of dy and of n dy over n places, of channels j .. j + VL. */
@@ -220,7 +220,7 @@ static void layer_norm_forward(const bp_job *job, const bp_instruction *it, bp_p
                 p.y[j] = not_below(FMA(scale[j], (p.x[j] - mean) * root, shift[j]), floor);
         else INDEPENDENT for (ptrdiff_t j = 0; j < whole; j++) p.y[j] = not_below((p.x[j] - mean) * root, floor);
     }
-    activate_rows(job, it, part);
+    activate_part(job, it, part);
 }
 
 /* dx = root (g - mean of g - n mean of n g), g = scale dy. */

@@ -16,18 +16,18 @@ static void activation_forward(const bp_job *job, const bp_instruction *it, bp_p
     real *y = row_at(job, out->value, out, part.begin);
     const real *x = row_at(job, in->value, in, part.begin);
     const ptrdiff_t rows = part.end - part.begin;
-    if (it->activation->forward) it->activation->forward(y, x, rows, out->n, out->ld, it->hyper);
+    if (it->activation->forward) activate(job, it, y, row_at(job, out->noted, out, part.begin), x, rows, out->n, out->ld);
     else memcpy(y, x, (size_t)(rows * out->ld) * sizeof(real));
 }
 
 static void activation_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
     real *dx = row_at(job, in->delta, in, part.begin), *dy = row_at(job, out->delta, out, part.begin);
+    const real *x = row_at(job, it->activation->forward_slope ? out->noted : in->value, out, part.begin);
     real *dz = it->adds_dx[0] ? dy : dx;
     const ptrdiff_t rows = part.end - part.begin;
     if (it->activation->adjoint)
-        it->activation->adjoint(dz, dy, row_at(job, in->value, in, part.begin), row_at(job, out->value, out, part.begin),
-                                rows, out->n, out->ld, it->hyper);
+        it->activation->adjoint(dz, dy, x, row_at(job, out->value, out, part.begin), rows, out->n, out->ld, it->hyper);
     else dz = dy;
     if (dz != dx) pass_on(dx, dz, rows * out->ld, it->adds_dx[0]);
 }
@@ -41,7 +41,7 @@ static void add_forward(const bp_job *job, const bp_instruction *it, bp_part par
     const real *b = row_at(job, values[it->inputs[1]].value, out, part.begin), floor = floor_of(it);
     INDEPENDENT for (ptrdiff_t i = 0, n = (part.end - part.begin) * out->ld; i < n; i++)
         y[i] = not_below(a[i] + b[i], floor);
-    activate_rows(job, it, part);
+    activate_part(job, it, part);
 }
 
 /* The delta of an input may be the output's (replaced_values). */

@@ -78,10 +78,12 @@ INLINE ptrdiff_t extent(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld) {
 #undef SAME
 #undef ROWWISE
 
-#define ROW(name, f, g) {#name, name##_forward, name##_adjoint, 0},
-#define RULE(name, f) {#name, name##_forward, 0, 0},
-#define SAME(name) {#name, 0, 0, 0},
-#define ROWWISE(name) {#name, name##_forward, name##_adjoint, 1},
+ADJOINT(by_slope, dy * x)
+
+#define ROW(name, f, g) {#name, name##_forward, name##_adjoint, 0, 0},
+#define RULE(name, f) {#name, name##_forward, 0, 0, 0},
+#define SAME(name) {#name, 0, 0, 0, 0},
+#define ROWWISE(name) {#name, name##_forward, name##_adjoint, 1, 0},
 static const bp_activation activations[] = {
 #include "../../ops/activations.h"
     {0}};
@@ -337,6 +339,6 @@ const bp_kernels JOIN(bp_kernels_, CPU_LEVEL, REAL_NAME) = {
     .level = TEXT(CPU_LEVEL), .real_size = sizeof(real), .panel = PANEL,
     .activations = activations, .losses = losses, .updates = updates, .ops = ops,
     .weight_size = weight_size, .scratch_size = scratch_size, .conv_scratch_size = conv_scratch_size, .pack = pack, .unpack = unpack,
-    .add_penalties = add_penalties, .step_all = step_all, .limit_norms = limit_norms, .clean = clean,
+    .add_penalties = add_penalties, .step_all = step_all, .limit_norms = limit_norms, .clean = clean, .by_slope = by_slope_adjoint,
     .dense_plain = dense_plain, .gather = gather, .scatter = scatter, .convert = convert,
     .all_finite = all_finite, .permutation = permutation, .peak = peak};

@@ -27,11 +27,14 @@ typedef struct {
 typedef void bp_forward(void *y, const void *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const double *hyper);
 typedef void bp_adjoint(void *dx, const void *dy, const void *x, const void *y, ptrdiff_t rows, ptrdiff_t n,
                         ptrdiff_t ld, const double *hyper);
+typedef void bp_forward_slope(void *y, void *slope, const void *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld,
+                              const double *hyper);
 typedef struct {
     const char *name;
-    bp_forward *forward; /* NULL: y = x */
-    bp_adjoint *adjoint; /* NULL: dx = dy */
-    int rowwise;         /* works on whole rows */
+    bp_forward *forward;             /* NULL: y = x */
+    bp_adjoint *adjoint;             /* NULL: dx = dy */
+    int rowwise;                     /* works on whole rows */
+    bp_forward_slope *forward_slope; /* in training: f'(x), too, which may take the place of x and is the adjoint's x */
 } bp_activation;
 
 /* t: int64 labels, or numbers ld apart.  mean: each row's share of the average.  values: a loss per row. */
@@ -179,6 +182,7 @@ typedef struct {
     void (*add_penalties)(const bp_job *);
     void (*step_all)(const bp_job *);
     void (*limit_norms)(const bp_job *);
+    bp_adjoint *by_slope; /* dx = dy x, where x is f'(x) */
     void (*clean)(const bp_job *); /* the padding of parameters and slots, after an update that moves zeros */
     /* y = act(x W + b) for few rows, from weights as the user sees them; same sums in the same order */
     void (*dense_plain)(const bp_job *, const bp_instruction *, ptrdiff_t rows, const void *weight, const void *bias);

@@ -18,10 +18,14 @@ cdef extern from "plan.h" nogil:
                               Py_ssize_t, const double *) noexcept nogil
     ctypedef void bp_update_run(void *, void **, const void *, Py_ssize_t, const void *) noexcept nogil
 
+    ctypedef void bp_forward_slope(void *, void *, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                                   const double *) noexcept nogil
+
     ctypedef struct bp_activation:
         const char *name
         bp_forward *forward
         bp_adjoint *adjoint
+        bp_forward_slope *forward_slope
 
     ctypedef struct bp_loss:
         const char *name
@@ -103,6 +107,7 @@ cdef extern from "plan.h" nogil:
         Py_ssize_t (*conv_scratch_size)(const bp_window *, const bp_value *, const bp_value *) noexcept nogil
         void (*pack)(void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*unpack)(void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        bp_adjoint *by_slope
         void (*add_penalties)(const bp_job *) noexcept nogil
         void (*step_all)(const bp_job *) noexcept nogil
         void (*limit_norms)(const bp_job *) noexcept nogil

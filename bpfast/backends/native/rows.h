@@ -6,21 +6,24 @@ INLINE real *row_at(const bp_job *job, ptrdiff_t offset, const bp_value *value, 
 
 static real *array_of(const bp_job *job, const bp_parameter *p) { return (real *)job->parameters + p->offset; }
 
-/* y = f(z) for units first .. last of some rows. */
-static void activate(const bp_instruction *it, const bp_value *out, real *y, const real *z, ptrdiff_t rows, ptrdiff_t first,
-                     ptrdiff_t last) {
-    if (!it->activation->forward || it->fused_relu) return;
-    if (first == 0 && last == out->n) it->activation->forward(y, z, rows, out->n, out->ld, it->hyper);
-    else
-        for (ptrdiff_t at = first; rows > 0; rows--, at += out->ld) /* row by row: the units between are other threads' */
-            it->activation->forward(y + at, z + at, 1, last - first, out->ld, it->hyper);
+/* y = f(z), and in training where the adjoint wants slopes f'(z), which may take the place of z. */
+static void activate(const bp_job *job, const bp_instruction *it, real *y, real *slope, const real *z, ptrdiff_t rows,
+                     ptrdiff_t n, ptrdiff_t ld) {
+    const bp_activation *f = it->activation;
+    if (job->trains && f->forward_slope) f->forward_slope(y, slope, z, rows, n, ld, it->hyper);
+    else f->forward(y, z, rows, n, ld, it->hyper);
 }
 
-/* The same for whole rows of an output, whose z has been made. */
-static void activate_rows(const bp_job *job, const bp_instruction *it, bp_part part) {
+/* The same for a part of an output, whose z has been made. */
+static void activate_part(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *out = job->values + it->output;
-    activate(it, out, row_at(job, out->value, out, part.begin), row_at(job, out->before, out, part.begin),
-             part.end - part.begin, 0, out->n);
+    real *y = row_at(job, out->value, out, part.begin), *z = row_at(job, out->before, out, part.begin);
+    const ptrdiff_t rows = part.end - part.begin, last = smaller(part.last, out->n);
+    if (!it->activation->forward || it->fused_relu) return;
+    if (part.first == 0 && last == out->n) activate(job, it, y, z, z, rows, out->n, out->ld);
+    else
+        for (ptrdiff_t r = 0, at = part.first; r < rows; r++, at += out->ld) /* row by row: others' units lie between */
+            activate(job, it, y + at, z + at, z + at, 1, last - part.first, out->ld);
 }
 
 /* delta = f'(z) * dE/dy in place, for whole rows. */

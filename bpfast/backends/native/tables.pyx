@@ -95,13 +95,15 @@ cdef class Written:
     cdef bp_loss loss
     cdef bp_update update
 
-    def __cinit__(self, op, int real_size):
+    def __cinit__(self, op, str level, int real_size):
+        cdef const bp_kernels *kernels = find_kernels(level, real_size)
         self.code, self.name = op.compiled(np.dtype(f"f{real_size}")), op.name.encode()
         cdef size_t run = getattr(self.code, "run", 0)
         if isinstance(op, Activation):
             self.activation.name = self.name
             self.activation.forward = <bp_forward *><size_t>self.code.forward
-            self.activation.adjoint = <bp_adjoint *><size_t>self.code.adjoint
+            self.activation.forward_slope = <bp_forward_slope *><size_t>self.code.forward_slope
+            self.activation.adjoint = kernels.by_slope
         elif isinstance(op, Loss):
             self.loss.name, self.loss.run = self.name, <bp_loss_run *>run
         else:
@@ -113,19 +115,19 @@ written = cache(Written)  # for as long as the process lives, as the tables
 
 cdef const bp_activation *find_activation(const bp_kernels *kernels, op) except NULL:
     if op.function is not None:
-        return &(<Written>written(op, kernels.real_size)).activation
+        return &(<Written>written(op, kernels.level.decode(), kernels.real_size)).activation
     return <const bp_activation *>find_row(kernels.activations, sizeof(bp_activation), op.name)
 
 
 cdef const bp_loss *find_loss(const bp_kernels *kernels, op) except NULL:
     if op.function is not None:
-        return &(<Written>written(op, kernels.real_size)).loss
+        return &(<Written>written(op, kernels.level.decode(), kernels.real_size)).loss
     return <const bp_loss *>find_row(kernels.losses, sizeof(bp_loss), op.name)
 
 
 cdef const bp_update *find_update(const bp_kernels *kernels, op) except NULL:
     if op.function is not None:
-        return &(<Written>written(op, kernels.real_size)).update
+        return &(<Written>written(op, kernels.level.decode(), kernels.real_size)).update
     return <const bp_update *>find_row(kernels.updates, sizeof(bp_update), op.name)
 
 
@@ -281,8 +283,8 @@ cdef class Layout:
             self.scratch_size = max(self.scratch_size, 3 * channels)
         elif op == "layer_norm":
             value.noted = self._take(whole_lanes(2 * pixels))  # mean and 1 / deviation of each pixel
-        elif op in NOISES:
-            value.noted = self._take(value.ld)  # factors
+        elif op in NOISES or op == "activation" and maker.activation.function is not None:
+            value.noted = self._take(value.ld)  # factors, slopes
         value.delta = replaced.delta if replaced else self._take(value.ld)
         return 0
 
@@ -456,10 +458,12 @@ cdef class Kernels:
         cdef const bp_activation *activation = find_activation(self.kernels, op)
         if activation.adjoint == NULL:
             return np.asarray(dy, self.dtype)
-        cdef Rows pdy = Rows(dy, self.dtype), px = Rows(x, self.dtype), py = Rows(y, self.dtype)
+        cdef Rows pdy = Rows(dy, self.dtype), px = Rows(np.array(x, self.dtype), self.dtype), py = Rows(y, self.dtype)
         dx = np.empty_like(pdy.padded)
         cdef double hyper[BP_MAX_HYPER]
         copy_hyper(hyper, op)
+        if activation.forward_slope != NULL:
+            activation.forward_slope(address(dx), px.data, px.data, px.n_rows, px.n, px.ld, hyper)
         activation.adjoint(address(dx), pdy.data, px.data, py.data, pdy.n_rows, pdy.n, pdy.ld, hyper)
         return pdy.unpadded(dx)
 

@@ -1,6 +1,6 @@
 """C functions from plain Python functions of numbers: activations, losses and optimizers that a user writes.
 
-    activation(f, dtype, n_hyper=0, derivative=None)    f(x, *hyper)             -> .forward, .adjoint
+    activation(f, dtype, n_hyper=0, derivative=None)    f(x, *hyper)             -> .forward, .forward_slope
     loss(f, dtype, n_hyper=0, averages=False, derivative=None)   f(y, t, *hyper) -> .run
     update(rule, dtype, n_slots, n_coefficients)        (w, *slots) = rule(g, w, *slots, *coefficients)   -> .run
 
@@ -39,7 +39,7 @@ if hasattr(os, "register_at_fork"):  # a fork waits for who compiles: a child fi
 
 
 class Compiled:
-    """Addresses of C functions: ``forward`` and ``adjoint``, or ``run``.
+    """Addresses of C functions: ``forward`` and ``forward_slope``, or ``run``.
 
     They are valid as long as this object lives.  ``from_file``: whether the cache had them.
     """
@@ -58,10 +58,14 @@ class Compiled:
             setattr(self, name, self._engine.get_function_address(PREFIX + name))
 
 
-def activation(function, dtype, n_hyper=0, derivative=None):
-    """f(x, *hyper): -> Compiled with ``forward`` and ``adjoint``; ``derivative``(x, *hyper) in the place of f's own."""
-    slope = (function, n_hyper) if derivative is None else (derivative, n_hyper, False)
-    return _compiled(dtype, {"forward": ("forward", function, n_hyper), "adjoint": ("adjoint", *slope)})
+def activation(function, dtype, n_hyper=0, derivative=None, clears=True):
+    """f(x, *hyper): -> Compiled with ``forward`` and ``forward_slope``.
+
+    ``derivative``(x, *hyper) is taken in the place of f's own; ``clears``: padding is set to zero, as it must be where f or
+    its slope is not finite at zero.
+    """
+    return _compiled(dtype, {"forward": ("forward", function, n_hyper, clears),
+                             "forward_slope": ("forward_slope", function, n_hyper, clears, derivative)})
 
 
 def loss(function, dtype, n_hyper=0, averages=False, derivative=None):

@@ -211,13 +211,6 @@ class Kernel:
         self.clear_padding(array, b.select(is_single, zero, self.rows), LANES, self.ld)
         self.clear_padding(array, b.select(is_single, self.rows, zero), self.narrow, self.rounded(self.n))
 
-    def pair(self, value, slope):
-        """A number and its slope, as Numba passes them."""
-        both = ir.Constant(ir.LiteralStructType([self.real] * 2), ir.Undefined)
-        for i, part in enumerate((value, slope)):
-            both = self.builder.insert_value(both, part, i)
-        return both
-
     def end(self):
         self.builder.ret_void()
 
@@ -231,34 +224,48 @@ def finished(module):
 # -- the kinds --------------------------------------------------------------------------------------------
 
 
-def make_forward(module, library, bits, function, n_hyper):
+def make_forward(module, library, bits, function, n_hyper, clears):
     """y = f(x, *hyper)."""
     plain = real(bits, False)
     f = Scalar(library, function, (plain,) * (1 + n_hyper), plain)
     k = Kernel(module, "bpfast_forward", bits, ("y", "x", "rows", "n", "ld", "hyper"))
     hyper = k.hyperparameters(n_hyper)
     k.for_all(lambda i: k.store(f(k.builder, [k.load(k.at(k.x, i)), *hyper]), k.at(k.y, i)))
-    k.clear_parts(k.y)
+    if clears:
+        k.clear_parts(k.y)
     k.end()
 
 
-def make_adjoint(module, library, bits, function, n_hyper, by_dual=True):
-    """dx = dy f'(x, *hyper); the function is f, or its derivative."""
-    plain = real(bits, False)
-    kind = real(bits, by_dual)
+def make_forward_slope(module, library, bits, function, n_hyper, clears, derivative):
+    """y = f(x, *hyper) and slope = f'(x, *hyper), or derivative(x, *hyper)."""
+    plain, kind = real(bits, False), real(bits, derivative is None)
     f = Scalar(library, function, (kind, *(plain,) * n_hyper), kind)
-    k = Kernel(module, "bpfast_adjoint", bits, ("dx", "dy", "x", "y", "rows", "n", "ld", "hyper"))
-    hyper, one = k.hyperparameters(n_hyper), ir.Constant(k.real, 1.0)
+    slope_of = Scalar(library, derivative, (plain,) * (1 + n_hyper), plain) if derivative else None
+    k = Kernel(module, "bpfast_forward_slope", bits, ("y", "slope", "x", "rows", "n", "ld", "hyper"))
+    b, hyper, one = k.builder, k.hyperparameters(n_hyper), ir.Constant(k.real, 1.0)
 
     def step(i):
         x = k.load(k.at(k.x, i))
-        slope = f(k.builder, [k.pair(x, one) if by_dual else x, *hyper])
-        slope = k.builder.extract_value(slope, 1) if by_dual else slope
-        k.store(k.builder.fmul(k.load(k.at(k.dy, i)), slope), k.at(k.dx, i))
+        value, slope = parts(b, f, slope_of, x, one, hyper)
+        k.store(value, k.at(k.y, i))
+        k.store(slope, k.at(k.slope, i))
 
     k.for_all(step)
-    k.clear_rows(k.dx)
+    if clears:
+        k.clear_parts(k.y)
+        k.clear_parts(k.slope)
     k.end()
+
+
+def parts(builder, f, slope_of, x, one, others):
+    """f(x, *others) and its slope by x: by dual numbers, or slope_of(x, *others)."""
+    if slope_of:
+        return f(builder, [x, *others]), slope_of(builder, [x, *others])
+    pair = ir.Constant(ir.LiteralStructType([x.type] * 2), ir.Undefined)  # as Numba passes a number and its slope
+    for place, part in enumerate((x, one)):
+        pair = builder.insert_value(pair, part, place)
+    result = f(builder, [pair, *others])
+    return [builder.extract_value(result, place) for place in range(2)]
 
 
 def make_loss(module, library, bits, function, n_hyper, averages, derivative):
@@ -283,11 +290,7 @@ def make_loss(module, library, bits, function, n_hyper, averages, derivative):
 
                 def one_output(j):
                     y, t = (k.load(k.at(array, here, j)) for array in (k.y, k.t))
-                    if slope_of:
-                        value, slope = f(b, [y, t, *hyper]), slope_of(b, [y, t, *hyper])
-                    else:
-                        result = f(b, [k.pair(y, one), t, *hyper])
-                        value, slope = (b.extract_value(result, part) for part in range(2))
+                    value, slope = parts(b, f, slope_of, y, one, [t, *hyper])
                     k.store(value, k.at(row, j))
                     k.store(b.fmul(share, slope), k.at(k.dy, here, j))
 
@@ -335,7 +338,7 @@ def make_update(module, library, bits, function, n_slots, n_coefficients):
     k.end()
 
 
-KINDS = {"forward": make_forward, "adjoint": make_adjoint, "loss": make_loss, "update": make_update}
+KINDS = {"forward": make_forward, "forward_slope": make_forward_slope, "loss": make_loss, "update": make_update}
 
 
 def helper(function):
