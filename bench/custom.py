@@ -1,8 +1,8 @@
 """How fast what a user writes in Python runs:  python bench/custom.py
 
-Prints a Markdown table, in float32 on one core: a training step with a relu, a mish and an Adam written as functions of
-numbers, over the time of a step with the built-in ones; and beside the net with the written mish PyTorch eager, where it
-is installed. All take turns; a ratio is that of the fastest rounds.
+Prints a Markdown table, in float32 on one core: a training step with a relu, a mish and an Adam written as functions
+of numbers, over the time of a step with the built-in ones; and beside the net with the written mish PyTorch eager,
+where it is installed. All take turns; a ratio is that of the fastest rounds.
 """
 
 import argparse
@@ -61,7 +61,8 @@ def main():
             torch.use(1)
             rivals.append(torch.dense(workload.widths, None, X, y, workload.batch, "Mish", workload.loss))
         us = 1e6 * common.race(*rivals, rounds=options.rounds)[0].min(axis=1) / workload.steps
-        cells = [cell for i in range(0, 6, 2) for cell in (f"{us[i]:.2f}", f"{us[i + 1]:.2f}", f"{us[i] / us[i + 1]:.3f}")]
+        cells = [cell for own, other in us[:6].reshape(3, 2)
+                 for cell in (f"{own:.2f}", f"{other:.2f}", f"{own / other:.3f}")]
         row(name, *cells, *([f"{us[6]:.1f}", f"{us[6] / us[2]:.1f}"] if torch else []))
 
 

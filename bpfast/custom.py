@@ -17,6 +17,7 @@ import numpy as np
 from . import source
 from .data import check_real
 from .differentiation import differences
+from .lifting import lifted
 from .ops import dual
 from .ops.table import Activation, Loss, Update
 from .optimizers import INTERVALS, Optimizer
@@ -25,7 +26,7 @@ from .schedules import Schedule
 GRID = tuple(float(x) for x in np.linspace(-8, 8, 65) + 1 / 128)  # where functions are tried: off most kinks
 TARGETS = (-1.0, 0.0, 0.25, 1.0, 3.0)  # of a loss, tried with every prediction of the grid
 CLOSE = 1e-5  # a derivative and differences, relative to the larger of 1 and the derivative
-MOST_SLOTS, MOST_HYPER = 3, 5  # that kernels take
+MOST_SLOTS, MOST_HYPER, MOST_COEFFICIENTS = 3, 5, 16  # that kernels take
 
 
 # -- the decorators ----------------------------------------------------------------------------------
@@ -60,7 +61,7 @@ def activation(function=None, *, kinks=(), initializer="glorot"):
 def loss(function=None, *, reduction="mean"):
     """Make a loss of ``f(prediction, target, **hyperparameters)``, a function of two numbers.
 
-    A row's loss is the mean of f over its outputs, or with ``reduction="sum"`` the sum; that of a batch is the mean over
+    A row's loss is the mean of f over its outputs, or with ``reduction="sum"`` the sum; that of a batch is the mean of
     its rows.  The derivative with respect to the prediction is found by dual numbers, or is ``@f.derivative``.
 
     Examples
@@ -78,11 +79,12 @@ def loss(function=None, *, reduction="mean"):
 
 
 def optimizer(function):
-    """Make an optimizer of ``rule(g, w, *slots, lr, step, **hyperparameters) -> (w, *slots)``, a function of numbers.
+    """Make an optimizer of a rule of numbers, ``rule(g, w, *slots, lr, step, **hyperparameters) -> (w, *slots)``.
 
-    It is followed by every number w of the parameters, g its gradient.  The names between ``w`` and ``lr`` are slots, up
-    to three numbers that are remembered of each, zero at first.  ``lr`` is the learning rate, a number or of a schedule,
-    ``step`` counts from 1.
+    Every number w of the parameters follows it, g is its gradient.  The names between ``w`` and ``lr`` are slots, up to
+    three numbers that are remembered of each, zero at first.  ``lr`` is the learning rate, a number or of a schedule,
+    ``step`` counts from 1.  What depends on these and the hyperparameters alone, such as 1 - beta2**step, is computed
+    once a step, in double precision.
 
     Examples
     --------
@@ -114,7 +116,8 @@ class Written:
         leading = self.leading([parameter.name for parameter in parameters])
         plain = all(parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for parameter in parameters)
         if leading is None or not plain:
-            raise TypeError(f"{self.kind} {name!r} must be a function {self.form}, got {name}{inspect.signature(function)}")
+            raise TypeError(
+                f"{self.kind} {name!r} must be a function {self.form}, got {name}{inspect.signature(function)}")
         hyper = {}
         for parameter in parameters[leading:]:
             if parameter.default is inspect.Parameter.empty:
@@ -123,8 +126,8 @@ class Written:
             hyper[parameter.name] = check_real(
                 parameter.default, f"{self.kind} {name!r}: {parameter.name}", "(-inf, inf)")
         if len(hyper) > MOST_HYPER:
-            raise TypeError(f"{self.kind} {name!r} has {len(hyper)} hyperparameters, at most {MOST_HYPER} are possible: "
-                            "let the function capture numbers that stay the same")
+            raise TypeError(f"{self.kind} {name!r} has {len(hyper)} hyperparameters, at most {MOST_HYPER} are "
+                            "possible: let the function capture numbers that stay the same")
         self.default = dict(hyper)
         super().__init__(name, hyper, source=f"{function.__module__}.{function.__qualname__}", **self.texts())
 
@@ -191,15 +194,16 @@ class Written:
                 unknown.append(f"{value} at {_shown(numbers)}")
                 continue
             found = self.call(slope, numbers)
-            expected = differences(lambda t, numbers=numbers: self.call(function, (numbers[0] + t, *numbers[1:])), 1.0)
+            x, *others = numbers
+            expected = differences(lambda t, x=x, others=others: self.call(function, (x + t, *others)), 1.0)
             if abs(found - expected.value) > CLOSE * max(1, abs(found)) + 4 * expected.uncertainty:
                 raise ValueError(
                     f"{self.place}: at {_shown(numbers)} {'its own derivative' if self.own_slope else 'dual numbers'} "
                     f"give {found:.6g}, differences {expected.value:.6g}: "
                     f"{'correct' if self.own_slope else 'give'} the derivative by @{self.name}.derivative")
         if unknown:
-            warnings.warn(f"{self.place} is {unknown[0]}, and not finite at {len(unknown)} of {len(tried)} places where it "
-                          "was tried: a training that comes there diverges", stacklevel=4)
+            warnings.warn(f"{self.place} is {unknown[0]}, and not finite at {len(unknown)} of {len(tried)} places "
+                          "where it was tried: a training that comes there diverges", stacklevel=4)
 
     def call(self, function, numbers):
         """-> float; an error names the line of the user's text."""
@@ -207,8 +211,9 @@ class Written:
             return function(*numbers, *self.values)
         except Exception as error:
             raise ValueError(
-                f"{self.place} raises {type(error).__name__} at {_shown(numbers)}{_line_of(error, self.function)}: {error}; "
-                "it must make a number of numbers, by arithmetic, math, branches and helpers of the same kind") from error
+                f"{self.place} raises {type(error).__name__} at {_shown(numbers)}{_line_of(error, self.function)}: "
+                f"{error}; it must make a number of numbers, by arithmetic, math, branches and helpers of the same kind"
+            ) from error
 
     @property
     def place(self):
@@ -229,9 +234,10 @@ class WrittenActivation(Written, Activation):
     def texts(self):
         """-> the parts of the row: functions of arrays."""
         forward, slope = _of_arrays(dual.on_numbers(self.function)), _of_arrays(self.slope())
-        kinks = tuple(check_real(kink, f"{self.function.__name__}: kinks", "(-inf, inf)") for kink in self.options["kinks"])
-        return {"forward": forward, "adjoint": lambda dy, x, y, *hyper: dy * slope(x, *hyper), "keeps": "x", "kinks": kinks,
-                "formula": "y = f(x)", "initializer": self.options["initializer"]}
+        owner = self.function.__name__
+        kinks = tuple(check_real(kink, f"{owner}: kinks", "(-inf, inf)") for kink in self.options["kinks"])
+        return {"forward": forward, "adjoint": lambda dy, x, y, *hyper: dy * slope(x, *hyper), "keeps": "x",
+                "kinks": kinks, "formula": "y = f(x)", "initializer": self.options["initializer"]}
 
     def c_functions(self, functions, dtype):
         at_zero = (self.call(part, (0.0,)) for part in (dual.on_numbers(self.function), self.slope()))
@@ -252,11 +258,11 @@ class WrittenLoss(Written, Loss):
         return 2 if len(names) > 1 else None
 
     def texts(self):
-        if self.options["reduction"] not in ("mean", "sum"):
-            raise ValueError(f"{self.function.__name__}: reduction must be 'mean' or 'sum', got {self.options['reduction']!r}")
+        reduction = self.options["reduction"]
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f"{self.function.__name__}: reduction must be 'mean' or 'sum', got {reduction!r}")
         return {"value": _of_arrays(dual.on_numbers(self.function)), "gradient": _of_arrays(self.slope()),
-                "targets": "reals", "formula": f"{self.options['reduction']}_j f(y_j, t_j)",
-                "reduction": self.options["reduction"]}
+                "targets": "reals", "formula": f"{reduction}_j f(y_j, t_j)", "reduction": reduction}
 
     def c_functions(self, functions, dtype):
         return functions.loss(self.function, dtype, len(self.hyper), self.reduction == "mean", self.own_slope)
@@ -273,15 +279,22 @@ class WrittenUpdate(Written, Update):
     def leading(self, names):
         at = names.index("lr") if "lr" in names else 0
         self.slot_names = tuple(names[2:at])
-        return at + 2 if at >= 2 and names[at + 1 : at + 2] == ["step"] and len(self.slot_names) <= MOST_SLOTS else None
+        fits = at >= 2 and names[at + 1 : at + 2] == ["step"] and len(self.slot_names) <= MOST_SLOTS
+        return at + 2 if fits else None
 
     def texts(self):
-        rule = _steps_of_arrays(dual.on_numbers(self.function), 1 + len(self.slot_names))
-        return {"slots": self.slot_names, "coefficients": lambda t, rate, *hyper: (rate, t, *hyper), "rule": rule,
-                "formula": "w, slots <- rule(g, w, slots)"}
+        names = list(inspect.signature(self.function).parameters)
+        self.rule_of_step, self.prepare = lifted(self.function, names[names.index("lr"):], MOST_COEFFICIENTS)
+        return {"slots": self.slot_names, "coefficients": self._coefficients, "formula": "w, slots <- rule(g, w, slots)",
+                "rule": _steps_of_arrays(dual.on_numbers(self.rule_of_step), 1 + len(self.slot_names))}
+
+    def _coefficients(self, t, rate, *hyper):
+        scalars = rate, t, *hyper
+        return scalars + dual.on_columns(self.prepare, scalars) if self.prepare else scalars
 
     def c_functions(self, functions, dtype):
-        return functions.update(self.function, dtype, len(self.slots), 2 + len(self.hyper))
+        n_coefficients = len(self._coefficients(1.0, 0.1, *self.values))
+        return functions.update(self.rule_of_step, dtype, len(self.slots), n_coefficients)
 
     def check(self):
         """Three steps from zero slots make finite numbers, as many as there are."""

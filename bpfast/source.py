@@ -93,8 +93,8 @@ def _written(name, value, function):
         return "import", getattr(value, "__module__", None) or "numpy", value.__name__
     if isinstance(value, (*PLAIN, np.generic)):
         return "value", value
-    raise pickle.PicklingError(f"{function.__name__!r} cannot be pickled: it uses {name} = {value!r}, which is neither a "
-                               "number, a function nor a module")
+    raise pickle.PicklingError(f"{function.__name__!r} cannot be pickled: it uses {name} = {value!r}, which is neither "
+                               "a number, a function nor a module")
 
 
 def _read(written):

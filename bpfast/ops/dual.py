@@ -221,3 +221,13 @@ def slope_of(function):
         return float(0.0 if slope is None else slope)
 
     return on_floats
+
+
+def on_columns(function, columns):
+    """A function of numbers that returns a tuple, for arrays of one length, or numbers; -> tuple of such arrays."""
+    with np.errstate(all="ignore"):
+        try:
+            return tuple(rewired(function, FUNCTIONS)(*map(np.asarray, columns)))
+        except (TypeError, ValueError):  # a branch, which arrays cannot take
+            made = np.vectorize(on_numbers(function), otypes="O")(*columns)
+            return tuple(np.array([row[i] for row in np.ravel(made)]) for i in range(len(np.ravel(made)[0])))

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BP_MAX_SLOTS = 3, BP_MAX_COEFFICIENTS = 7, BP_MAX_HYPER = 5, BP_MAX_STATISTICS = 3, BP_LANES = 16, BP_MAX_THREADS = 32 };
+enum { BP_MAX_SLOTS = 3, BP_MAX_COEFFICIENTS = 16, BP_MAX_HYPER = 5, BP_MAX_STATISTICS = 3, BP_LANES = 16, BP_MAX_THREADS = 32 };
 
 /* A value of the program: rows of n numbers in the workspace, ld apart; columns n.. are padding.  A row is h x w
  * pixels, pitch numbers apart, of which the first c are channels and the others padding; a vector is one pixel. */

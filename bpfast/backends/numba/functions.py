@@ -61,8 +61,8 @@ class Compiled:
 def activation(function, dtype, n_hyper=0, derivative=None, clears=True):
     """f(x, *hyper): -> Compiled with ``forward`` and ``forward_slope``.
 
-    ``derivative``(x, *hyper) is taken in the place of f's own; ``clears``: padding is set to zero, as it must be where f or
-    its slope is not finite at zero.
+    ``derivative``(x, *hyper) is taken in the place of f's own; ``clears``: padding is set to zero, as it must be where f
+    or its slope is not finite at zero.
     """
     return _compiled(dtype, {"forward": ("forward", function, n_hyper, clears),
                              "forward_slope": ("forward_slope", function, n_hyper, clears, derivative)})

@@ -269,7 +269,7 @@ def parts(builder, f, slope_of, x, one, others):
 
 
 def make_loss(module, library, bits, function, n_hyper, averages, derivative):
-    """values[r] = sum_j f(y_j, t_j, *hyper), in order and in double; dy = mean[r] df/dy; both over n where it averages."""
+    """values[r] = sum_j f(y_j, t_j, *hyper), in order and in double; dy = mean[r] df/dy; both / n where it averages."""
     plain, sloped = real(bits, False), real(bits, derivative is None)
     f = Scalar(library, function, (sloped, plain, *(plain,) * n_hyper), sloped)
     slope_of = Scalar(library, derivative, (plain,) * (2 + n_hyper), plain) if derivative else None

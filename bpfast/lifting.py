@@ -1,0 +1,84 @@
+"""What in a rule depends on numbers of the step alone is computed once a step: in double precision, outside the loop.
+
+``1 - beta2**step`` in the text of a rule for every number of a parameter becomes one more coefficient of the step.
+"""
+
+import ast
+import inspect
+import textwrap
+
+NUMBERS = ast.BinOp, ast.UnaryOp, ast.Call  # expressions worth lifting; a truth is none
+MAKES_NAMES = ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.FunctionDef, ast.NamedExpr
+
+
+def lifted(function, scalars, most):
+    """-> rule, prepare: prepare(*scalars) makes numbers that the rule takes behind the function's own parameters.
+
+    ``scalars`` are names of its last parameters; together there may be ``most``.  Where the source is missing, or
+    nothing can be lifted: function, None.
+    """
+    try:
+        lines, first = inspect.getsourcelines(function)
+        tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
+    except (OSError, SyntaxError):
+        return function, None
+    if not isinstance(tree, ast.FunctionDef) or any(
+            isinstance(node, MAKES_NAMES) for statement in tree.body for node in ast.walk(statement)):
+        return function, None
+    ast.increment_lineno(tree, first - 1)
+    lifting = _Lifting(tree, set(scalars))
+    rule = lifting.visit(tree)
+    if not 0 < len(lifting.found) <= most - len(scalars):
+        return function, None
+    rule.args.args += [ast.arg(name) for name in lifting.found]
+    rule.args.defaults += [ast.Constant(0.0) for _ in lifting.found] if rule.args.defaults else []
+    rule.decorator_list = []
+    prepare = ast.FunctionDef(
+        name="prepare", args=ast.arguments([], [ast.arg(name) for name in scalars], None, [], [], None, []),
+        body=[ast.Return(ast.Tuple(list(lifting.found.values()), ast.Load()))], decorator_list=[], type_params=[])
+    variables = inspect.getclosurevars(function)
+    scope = {**variables.globals, **variables.nonlocals, "__name__": function.__module__}
+    module = ast.fix_missing_locations(ast.Module([rule, prepare], []))
+    exec(compile(module, function.__code__.co_filename, "exec"), scope)
+    return scope[rule.name], scope["prepare"]
+
+
+class _Lifting(ast.NodeTransformer):
+    """Replaces the largest expressions of scalars by names; ``found``: name -> expression."""
+
+    def __init__(self, tree, scalars):
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        stored = [node.id for node in names if not isinstance(node.ctx, ast.Load)]
+        self.scalars, self.found, self.known = scalars - set(stored), {}, {}
+        self.local = {argument.arg for argument in tree.args.args} | set(stored)
+        self.once = {name for name in stored if stored.count(name) == 1}
+        self.top = set(map(id, tree.body))
+
+    def visit(self, node):
+        if isinstance(node, NUMBERS) and self.is_scalar(node):
+            name = f"step_{len(self.found)}"
+            self.found[name] = _Known(self.known).visit(node)
+            return ast.copy_location(ast.Name(name, ast.Load()), node)
+        return self.generic_visit(node)
+
+    def generic_visit(self, node):
+        if isinstance(node, ast.Assign) and id(node) in self.top and len(node.targets) == 1:
+            (target,) = node.targets
+            if isinstance(target, ast.Name) and target.id in self.once and self.is_scalar(node.value):
+                self.known[target.id] = _Known(self.known).visit(node.value)
+        return super().generic_visit(node)
+
+    def is_scalar(self, node):
+        """Whether an expression depends on scalars, and on nothing else that changes."""
+        names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & self.local
+        return bool(names) and names <= self.scalars | set(self.known)
+
+
+class _Known(ast.NodeTransformer):
+    """Puts in what local names stand for."""
+
+    def __init__(self, known):
+        self.known = known
+
+    def visit_Name(self, node):
+        return self.known.get(node.id, node)
