@@ -14,6 +14,7 @@ where the function depends on nothing but numbers and other functions.
 """
 
 import hashlib
+import inspect
 import os
 import platform
 import threading
@@ -58,19 +59,40 @@ class Compiled:
             setattr(self, name, self._engine.get_function_address(PREFIX + name))
 
 
+def _checked(function, arguments):
+    """The Python function, if it can be called with so many numbers."""
+    plain = rewire.plain_function(function)
+    if plain is None:
+        raise TypeError(f"expected a Python function of numbers, got {function!r}")
+    try:
+        inspect.signature(plain).bind(*range(len(arguments)))
+        return plain
+    except TypeError as error:
+        raise TypeError(f"{plain.__name__}{inspect.signature(plain)} must take {len(arguments)} numbers, "
+                        f"({', '.join(arguments)}): {error}") from None
+
+
+def _numbers(name, n):
+    return tuple(f"{name}{i}" for i in range(n))
+
+
 def activation(function, dtype, n_hyper=0, derivative=None):
     """f(x, *hyper): -> Compiled with ``forward`` and ``adjoint``; ``derivative``(x, *hyper) in the place of f's own."""
-    slope = (function, n_hyper) if derivative is None else (derivative, n_hyper, False)
+    arguments = ("x", *_numbers("hyper", n_hyper))
+    function = _checked(function, arguments)
+    slope = (function, n_hyper) if derivative is None else (_checked(derivative, arguments), n_hyper, False)
     return _compiled(dtype, {"forward": ("forward", function, n_hyper), "adjoint": ("adjoint", *slope)})
 
 
 def loss(function, dtype, n_hyper=0):
     """f(y, t, *hyper) of an output and its target: -> Compiled with ``run``, which sums over the outputs."""
+    function = _checked(function, ("y", "t", *_numbers("hyper", n_hyper)))
     return _compiled(dtype, {"run": ("loss", function, n_hyper)})
 
 
 def update(rule, dtype, n_slots, n_coefficients):
     """(w, *slots) = rule(g, w, *slots, *coefficients): -> Compiled with ``run``; without slots, w alone will do."""
+    rule = _checked(rule, ("g", "w", *_numbers("slot", n_slots), *_numbers("coefficient", n_coefficients)))
     return _compiled(dtype, {"run": ("update", rule, n_slots, n_coefficients)})
 
 
@@ -102,9 +124,6 @@ def _compiled(dtype, jobs):
     dtype = np.dtype(dtype)
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"functions are compiled for float32 or float64, got dtype {dtype}")
-    for _, function, *_ in jobs.values():
-        if rewire.plain_function(function) is None:
-            raise TypeError(f"expected a Python function, got {function!r}")
     with _lock:
         key = _key(dtype.itemsize * 8, jobs)
         known = _alive.get(key) if key else None
