@@ -15,8 +15,10 @@ where the function depends on nothing but numbers and other functions.
 
 import hashlib
 import inspect
+import logging  # noqa: F401  which Numba imports: its part in a fork must not begin amid ours
 import os
 import platform
+import sys
 import threading
 import weakref
 from functools import cache
@@ -35,8 +37,30 @@ __all__ = ["CannotCompile", "Compiled", "activation", "loss", "update"]
 PREFIX = "bpfast_"
 _lock = threading.RLock()  # one thread compiles or loads at a time
 _alive = weakref.WeakValueDictionary()  # key -> Compiled
-if hasattr(os, "register_at_fork"):  # a fork waits for who compiles: a child finds neither our lock nor Numba's taken
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+_held = []  # while the process forks
+
+
+def _hold():
+    """Wait for who compiles, so that a child finds no lock taken: ours, Numba's, and that around all calls of LLVM."""
+    _lock.acquire()
+    _held.append(_lock.release)
+    compiling = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
+    if compiling is not None:
+        compiling.acquire()
+        _held.append(compiling.release)
+    calling = getattr(getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None), "_lock", None)
+    if calling is not None:
+        calling.__enter__()
+        _held.append(lambda: calling.__exit__(None, None, None))
+
+
+def _let_go():
+    while _held:
+        _held.pop()()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
 
 
 class Compiled:
