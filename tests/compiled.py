@@ -6,7 +6,7 @@ import numpy as np
 
 POINTER, SIZE = ctypes.c_void_p, ctypes.c_ssize_t
 FORWARD = ctypes.CFUNCTYPE(None, POINTER, POINTER, SIZE, SIZE, SIZE, POINTER)
-ADJOINT = ctypes.CFUNCTYPE(None, POINTER, POINTER, POINTER, POINTER, SIZE, SIZE, SIZE, POINTER)
+FORWARD_SLOPE = ctypes.CFUNCTYPE(None, POINTER, POINTER, POINTER, SIZE, SIZE, SIZE, POINTER)
 LOSS = ctypes.CFUNCTYPE(None, POINTER, POINTER, POINTER, POINTER, POINTER, SIZE, SIZE, SIZE, POINTER)
 UPDATE = ctypes.CFUNCTYPE(None, POINTER, POINTER, POINTER, SIZE, POINTER)
 
@@ -25,9 +25,9 @@ def forward(compiled, y, x, n, hyper=()):
     FORWARD(compiled.forward)(_at(y), _at(x), len(x), n, x.shape[1], _at(hyper))
 
 
-def adjoint(compiled, dx, dy, x, y, n, hyper=()):
+def forward_slope(compiled, y, slope, x, n, hyper=()):
     hyper = _doubles(hyper)
-    ADJOINT(compiled.adjoint)(_at(dx), _at(dy), _at(x), _at(y), len(x), n, x.shape[1], _at(hyper))
+    FORWARD_SLOPE(compiled.forward_slope)(_at(y), _at(slope), _at(x), len(x), n, x.shape[1], _at(hyper))
 
 
 def loss(compiled, dy, y, t, mean, n, hyper=()):
@@ -56,6 +56,6 @@ def slopes(compiled, x):
     """f'(x) of an array of any length."""
     rows = np.zeros((1, -(-x.size // 16) * 16), x.dtype)
     rows[0, : x.size] = x
-    dx = np.empty_like(rows)
-    adjoint(compiled, dx, np.ones_like(rows), rows, None, rows.shape[1])
-    return dx[0, : x.size]
+    y, slope = np.empty_like(rows), np.empty_like(rows)
+    forward_slope(compiled, y, slope, rows, rows.shape[1])
+    return slope[0, : x.size]

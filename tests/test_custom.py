@@ -51,12 +51,12 @@ def descent_of_numbers(g, w, lr, step):
 
 @bp.activation
 def cubic(x):
-    return x**3
+    return x**3 + math.sin(x)
 
 
 @cubic.derivative
 def cubic_slope(x):
-    return 3 * x**2
+    return 3 * x**2 + math.cos(x)
 
 
 @bp.loss(reduction="sum")

@@ -168,7 +168,8 @@ N_ARGUMENTS |= {"where": 3, **dict.fromkeys(rules.COMPARISONS, 2)}
 FLAGS = "isnan", "isinf", "isfinite"
 
 for _name in rules.OPERATORS:
-    declare(getattr(operator, _name), _name, needs_real=True)
+    for _key in (getattr(operator, _name), getattr(operator, f"i{_name}")):  # a + b, and a += b
+        declare(_key, _name, needs_real=True)
 for _name in rules.COMPARISONS:
     declare(getattr(operator, _name), _name, needs_real=True, gives_flag=True)
 declare(operator.neg, "neg", needs_real=True)

@@ -14,8 +14,11 @@ where the function depends on nothing but numbers and other functions.
 """
 
 import hashlib
+import inspect
+import logging  # noqa: F401  which Numba imports: its part in a fork must not begin amid ours
 import os
 import platform
+import sys
 import threading
 import weakref
 from functools import cache
@@ -34,8 +37,30 @@ __all__ = ["CannotCompile", "Compiled", "activation", "loss", "update"]
 PREFIX = "bpfast_"
 _lock = threading.RLock()  # one thread compiles or loads at a time
 _alive = weakref.WeakValueDictionary()  # key -> Compiled
-if hasattr(os, "register_at_fork"):  # a fork waits for who compiles: a child finds neither our lock nor Numba's taken
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+_held = []  # while the process forks
+
+
+def _hold():
+    """Wait for who compiles, so that a child finds no lock taken: ours, Numba's, and that around all calls of LLVM."""
+    _lock.acquire()
+    _held.append(_lock.release)
+    compiling = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
+    if compiling is not None:
+        compiling.acquire()
+        _held.append(compiling.release)
+    calling = getattr(getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None), "_lock", None)
+    if calling is not None:
+        calling.__enter__()
+        _held.append(lambda: calling.__exit__(None, None, None))
+
+
+def _let_go():
+    while _held:
+        _held.pop()()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
 
 
 class Compiled:
@@ -58,12 +83,31 @@ class Compiled:
             setattr(self, name, self._engine.get_function_address(PREFIX + name))
 
 
+def _checked(function, arguments):
+    """The Python function, if it can be called with so many numbers."""
+    plain = rewire.plain_function(function)
+    if plain is None:
+        raise TypeError(f"expected a Python function of numbers, got {function!r}")
+    try:
+        inspect.signature(plain).bind(*range(len(arguments)))
+        return plain
+    except TypeError as error:
+        raise TypeError(f"{plain.__name__}{inspect.signature(plain)} must take {len(arguments)} numbers, "
+                        f"({', '.join(arguments)}): {error}") from None
+
+
+def _numbers(name, n):
+    return tuple(f"{name}{i}" for i in range(n))
+
+
 def activation(function, dtype, n_hyper=0, derivative=None, clears=True):
     """f(x, *hyper): -> Compiled with ``forward`` and ``forward_slope``.
 
-    ``derivative``(x, *hyper) is taken in the place of f's own; ``clears``: padding is set to zero, as it must be where f
+    ``derivative``(x, *hyper) is taken in the place of f's own.  ``clears``: padding is set to zero, as it must be where f
     or its slope is not finite at zero.
     """
+    arguments = ("x", *_numbers("hyper", n_hyper))
+    function, derivative = _checked(function, arguments), derivative and _checked(derivative, arguments)
     return _compiled(dtype, {"forward": ("forward", function, n_hyper, clears),
                              "forward_slope": ("forward_slope", function, n_hyper, clears, derivative)})
 
@@ -73,11 +117,14 @@ def loss(function, dtype, n_hyper=0, averages=False, derivative=None):
 
     ``derivative``(y, t, *hyper) is taken in the place of df/dy.
     """
+    arguments = ("y", "t", *_numbers("hyper", n_hyper))
+    function, derivative = _checked(function, arguments), derivative and _checked(derivative, arguments)
     return _compiled(dtype, {"run": ("loss", function, n_hyper, averages, derivative)})
 
 
 def update(rule, dtype, n_slots, n_coefficients):
     """(w, *slots) = rule(g, w, *slots, *coefficients): -> Compiled with ``run``; without slots, w alone will do."""
+    rule = _checked(rule, ("g", "w", *_numbers("slot", n_slots), *_numbers("coefficient", n_coefficients)))
     return _compiled(dtype, {"run": ("update", rule, n_slots, n_coefficients)})
 
 
@@ -106,13 +153,10 @@ def _key(bits, jobs):
 
 
 def _compiled(dtype, jobs):
-    """Jobs: name of a C function -> (kind, function, *numbers)."""
+    """Jobs: name of a C function -> (kind, function, *others)."""
     dtype = np.dtype(dtype)
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"functions are compiled for float32 or float64, got dtype {dtype}")
-    for _, function, *_ in jobs.values():
-        if rewire.plain_function(function) is None:
-            raise TypeError(f"expected a Python function, got {function!r}")
     with _lock:
         key = _key(dtype.itemsize * 8, jobs)
         known = _alive.get(key) if key else None

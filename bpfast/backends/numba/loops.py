@@ -51,13 +51,17 @@ class Scalar:
 
     def __init__(self, library, function, arguments, result):
         self.context = cpu_target.target_context
-        self.arguments, self.result = arguments, result
-        compiled = compiler.compile_extra(cpu_target.typing_context, self.context, function, arguments, result, flags(),
-                                          {}, library=library)
+        defaults = function.__defaults__ or ()
+        n_missing = function.__code__.co_argcount - len(arguments)
+        self.omitted = tuple(map(types.Omitted, defaults[len(defaults) - n_missing :]))
+        self.arguments, self.result = arguments + self.omitted, result
+        compiled = compiler.compile_extra(cpu_target.typing_context, self.context, function, self.arguments, result,
+                                          flags(), {}, library=library)
         self.description = compiled.fndesc
 
     def __call__(self, builder, values):
         callee = self.context.declare_function(builder.module, self.description)
+        values = values + [self.context.get_dummy_value()] * len(self.omitted)
         _, result = self.context.call_conv.call_function(builder, callee, self.result, self.arguments, values)
         return result
 
@@ -123,7 +127,8 @@ class Kernel:
         for phi, first, last in zip((i, *old), (self.integer(0), *carried), (following, *new)):
             phi.add_incoming(first, before)
             phi.add_incoming(last, builder.block)
-        branch = builder.cbranch(builder.icmp_signed("<", following, count), inside, after)
+        # by != LLVM sees that a count of whole vectors leaves no remainder
+        branch = builder.cbranch(builder.icmp_signed("!=" if step == 1 else "<", following, count), inside, after)
         if lanes:
             branch.set_metadata("llvm.loop", self._each_by_itself(lanes))
         last_block = builder.block
@@ -348,20 +353,25 @@ def helper(function):
 
 
 def optimized(bits, jobs):
-    """Jobs (kind, function, *numbers) as one optimized library of code; its texts: get_llvm_str, get_asm_str."""
+    """Jobs (kind, function, *others) as one optimized library of code; its texts: get_llvm_str, get_asm_str."""
     with global_compiler_lock:
         cpu_target.typing_context.refresh()
         cpu_target.target_context.refresh()
         library = _Codegen("bpfast").create_library("bpfast")
         module = library.create_ir_module("bpfast.loops")
-        for kind, function, *numbers in jobs:
+        for kind, function, *others in jobs:
             with explained(function):
-                KINDS[kind](module, library, bits, rewired(checked(function), FUNCTIONS, helper), *numbers)
+                KINDS[kind](module, library, bits, *(
+                    rewired(checked(part), FUNCTIONS, helper) if callable(part) else part
+                    for part in (function, *others)))
         library.add_llvm_module(llvm.parse_assembly(finished(module)))
+        for function in library._final_module.functions:
+            if not function.is_declaration and not function.name.startswith("bpfast_"):
+                function.linkage = "internal"  # wanted within our loops alone
         library.finalize()
         return library
 
 
 def machine_code(bits, jobs):
-    """-> the bytes of an object file with the C functions of jobs (kind, function, *numbers)."""
+    """-> the bytes of an object file with the C functions of jobs (kind, function, *others)."""
     return optimized(bits, jobs).emit_native_object()

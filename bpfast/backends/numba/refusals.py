@@ -24,21 +24,28 @@ REFUSED = {  # instructions of Python
     "STORE_GLOBAL": "it changes a global variable: it may only return numbers",
     "STORE_DEREF": "it changes a variable of the function around it: it may only return numbers",
 }
+KNOWN = "of math and numpy these are known: " + ", ".join(sorted(FUNCTIONS))
 HINTS = (  # a pattern in what Numba says -> what to write
-    (r"Unknown attribute '(\w+)' of type Module", "no function or constant {0!r} of this module is known; known are " +
-     ", ".join(sorted(FUNCTIONS)) + ", and constants"),
-    (r"NameError: name '(\w+)' is not defined|name '(\w+)' is not defined", "no variable {0!r} is in sight"),
-    (r"Cannot cast none|none to bpfast|unify.*none", "it does not return a number on every path"),
-    (r"array\(|reflected list|List\(", "it works on one number, not on arrays or lists: write it for a scalar"),
+    (r"has no attribute '(\w+)'", "{0} is not known; " + KNOWN),
+    (r"Function\(<(?:built-in function|function|class|ufunc) '?(?!i?(?:add|sub|mul|pow|truediv)\b)(\w+)",
+     "{0} is not for the numbers here; " + KNOWN),
+    (r"NameError: name '(\w+)' is not defined", "no variable {0} is in sight"),
+    (r"No conversion from none|unify.*none", "it does not return a number on every path"),
+    (r"array\(|list|NRT|List\(", "it works on one number, not on arrays or lists: write it for a scalar"),
     (r"UniTuple|Tuple", "check how many numbers it returns: an activation and a loss one, an update (w, *slots)"),
-    (r"bpfast\.Real", "numbers take + - * / ** // %, comparisons, abs, max, min and these of math or numpy: " +
-     ", ".join(sorted(FUNCTIONS))),
 )
 
 
 def _where(filename, line):
     text = linecache.getline(filename, line).strip()
     return f"line {line} of {filename}" + (f": {text}" if text else "")
+
+
+def _line_of(code, name=None):
+    """Where a name stands in a function, or the function."""
+    lines = [instruction.positions.lineno for part in codes(code) for instruction in dis.get_instructions(part)
+             if name is not None and instruction.argval == name]
+    return next(filter(None, lines), code.co_firstlineno)
 
 
 def checked(function):
@@ -62,14 +69,16 @@ def explained(function):
         yield
     except CannotCompile:
         raise
-    except (errors.NumbaError, NotImplementedError, AssertionError) as error:
+    except (errors.NumbaError, NotImplementedError, AssertionError, AttributeError) as error:
         function = plain_function(function)
         text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
         places = re.findall(r'File "([^"]+)", line (\d+)', text)
         own = [place for place in places if place[0] == function.__code__.co_filename] or places
-        name, line = own[-1] if own else (function.__code__.co_filename, function.__code__.co_firstlineno)
-        what = next((hint.format(*filter(None, match.groups())) for pattern, hint in HINTS
-                     if (match := re.search(pattern, text))), "write it with numbers alone")
+        match, hint = next(((match, hint) for pattern, hint in HINTS if (match := re.search(pattern, text))),
+                           (None, "write it with numbers alone"))
+        names = match.groups() if match else ()
+        what = hint.format(*names)
+        name, line = own[-1] if own else (function.__code__.co_filename, _line_of(function.__code__, *names))
         first = next((line.strip() for line in text.splitlines() if line.strip()
                       and not line.startswith(("Failed in", "During"))), type(error).__name__)
         raise CannotCompile(f"{function.__name__} cannot be compiled: {what} ({_where(name, int(line))}; "
