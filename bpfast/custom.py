@@ -94,7 +94,7 @@ def optimizer(function):
     ...     v = momentum * v + g
     ...     return w - lr * v, v
     >>> heavy_ball(0.1), heavy_ball(bp.CosineDecay(0.1, 20), momentum=0.8)
-    (heavy_ball(0.1), heavy_ball(CosineDecay(0.1, 20), momentum=0.8))
+    (heavy_ball(0.1), heavy_ball(CosineDecay(0.1, 20.0), momentum=0.8))
     """
     return WrittenOptimizer(WrittenUpdate(function).entered(), 1e-2)
 
@@ -155,6 +155,10 @@ class Written:
     def slope(self):
         """-> the derivative as a function of numbers."""
         return dual.on_numbers(self.own_slope) if self.own_slope else dual.slope_of(self.function)
+
+    def slope_on_arrays(self):
+        """-> the same for arrays."""
+        return dual.on_arrays(self.own_slope) if self.own_slope else dual.slope_on_arrays(self.function)
 
     def __eq__(self, other):
         return super().__eq__(other) and self.options == other.options and all(
@@ -233,7 +237,7 @@ class WrittenActivation(Written, Activation):
 
     def texts(self):
         """-> the parts of the row: functions of arrays."""
-        forward, slope = _of_arrays(dual.on_numbers(self.function)), _of_arrays(self.slope())
+        forward, slope = dual.on_arrays(self.function), self.slope_on_arrays()
         owner = self.function.__name__
         kinks = tuple(check_real(kink, f"{owner}: kinks", "(-inf, inf)") for kink in self.options["kinks"])
         return {"forward": forward, "adjoint": lambda dy, x, y, *hyper: dy * slope(x, *hyper), "keeps": "x",
@@ -261,7 +265,7 @@ class WrittenLoss(Written, Loss):
         reduction = self.options["reduction"]
         if reduction not in ("mean", "sum"):
             raise ValueError(f"{self.function.__name__}: reduction must be 'mean' or 'sum', got {reduction!r}")
-        return {"value": _of_arrays(dual.on_numbers(self.function)), "gradient": _of_arrays(self.slope()),
+        return {"value": dual.on_arrays(self.function), "gradient": self.slope_on_arrays(),
                 "targets": "reals", "formula": f"{reduction}_j f(y_j, t_j)", "reduction": reduction}
 
     def c_functions(self, functions, dtype):
@@ -334,12 +338,6 @@ class WrittenOptimizer(Optimizer):
 
 
 # -- small things ------------------------------------------------------------------------------------
-
-
-def _of_arrays(function):
-    """A function of numbers as one of arrays, element by element; -> an array of the first one's dtype."""
-    on_elements = np.vectorize(function, otypes="d")
-    return lambda x, *others: on_elements(x, *others).astype(x.dtype)
 
 
 def _steps_of_arrays(rule, n):

@@ -91,7 +91,7 @@ class Dual:
         **{name: getattr(np, name) for name in SLOPES if hasattr(np, name)},
         truediv=np.divide, sub=np.subtract, mul=np.multiply, neg=np.negative,
         erf=lambda x: np.float64(math.erf(x)), sigmoid=lambda x: 1 / (1 + np.exp(-x)),
-        where=lambda condition, a, b: a if condition else b,
+        where=lambda condition, a, b: np.where(condition, a, b) if np.ndim(condition) else a if condition else b,
     )
 
     def __init__(self, value, slope):
@@ -213,14 +213,23 @@ def value_and_slope(function, *arguments, argument=0):
 
 def slope_of(function):
     """-> the derivative of a user's function with respect to its first argument, as a function of floats."""
-    copy = rewired(function, FUNCTIONS)
+    copy = _sloped(function)
 
-    def on_floats(x, *others):
+    def on_floats(*arguments):
         with np.errstate(all="ignore"):
-            _, slope = parts(copy(Dual(np.float64(x), np.float64(1)), *map(np.float64, others)))
-        return float(0.0 if slope is None else slope)
+            return float(copy(*map(np.float64, arguments)))
 
     return on_floats
+
+
+def on_arrays(function):
+    """-> a user's function of numbers as one of arrays, element by element, in double precision at least."""
+    return _of_arrays(rewired(function, FUNCTIONS), on_numbers(function))
+
+
+def slope_on_arrays(function):
+    """-> its derivative with respect to the first argument, likewise."""
+    return _of_arrays(_sloped(function), slope_of(function))
 
 
 def on_columns(function, columns):
@@ -229,5 +238,32 @@ def on_columns(function, columns):
         try:
             return tuple(rewired(function, FUNCTIONS)(*map(np.asarray, columns)))
         except (TypeError, ValueError):  # a branch, which arrays cannot take
-            made = np.vectorize(on_numbers(function), otypes="O")(*columns)
-            return tuple(np.array([row[i] for row in np.ravel(made)]) for i in range(len(np.ravel(made)[0])))
+            rows = np.broadcast(*columns)
+            made = np.array([on_numbers(function)(*row) for row in rows])
+            return tuple(made.T.reshape(-1, *rows.shape))
+
+
+def _sloped(function):
+    copy = rewired(function, FUNCTIONS)
+
+    def slope(x, *others):
+        found = parts(copy(Dual(x, np.ones_like(x)), *others))[1]
+        return np.zeros_like(x) if found is None else found
+
+    return slope
+
+
+def _of_arrays(whole, single):
+    """``whole`` on arrays at once where it can: it branches nowhere; else ``single`` on each number."""
+    one_by_one = np.vectorize(single, otypes="d")
+
+    def of_arrays(x, *others):
+        wide = [np.asarray(array, np.promote_types(np.asarray(array).dtype, "d")) for array in (x, *others)]
+        with np.errstate(all="ignore"):
+            try:
+                made = np.broadcast_to(whole(*wide), np.broadcast_shapes(*(array.shape for array in wide)))
+            except (TypeError, ValueError):
+                made = one_by_one(*wide)
+        return made.astype(np.asarray(x).dtype)
+
+    return of_arrays
