@@ -3,6 +3,7 @@
 import importlib
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -18,6 +19,9 @@ from samples import ROOT, small_rows  # noqa: E402
 
 # A shell starts background jobs with Ctrl-C ignored; the tests of it need it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Machine code of functions that tests write goes where nobody else looks.
+os.environ["BPFAST_CACHE"] = str(Path(tempfile.gettempdir()) / f"bpfast-tests-{os.getuid()}")
 
 DATA = Path(os.environ.get("BPFAST_DATA", ROOT.parent / "shared" / "data"))
 

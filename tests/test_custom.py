@@ -138,8 +138,9 @@ def test_padding_of_norms_is_no_number(engine):
               bp.Dense(7, "tanh"), bp.BatchNorm(), bp.Dense(2)]
     nets = [bp.Network(layers, dtype="float64", seed=0) for _ in range(2)]
     for net, backend in zip(nets, (engine, "numpy")):
-        bp.Trainer(net, loss="squared_error", optimizer=descent_of_numbers(0.01), batch_size=16, seed=0, backend=backend).fit(
-            X, y, epochs=2)
+        trainer = bp.Trainer(net, loss="squared_error", optimizer=descent_of_numbers(0.01), batch_size=16, seed=0,
+                             backend=backend)
+        trainer.fit(X, y, epochs=2)
     np.testing.assert_allclose(nets[0].to_vector(), nets[1].to_vector(), atol=1e-10)
 
 

@@ -183,30 +183,3 @@ def test_six_threads_at_once(folder):
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(one, range(6)))
     assert len({id(f) for f in found}) == 2 and len(files(folder)) == 2
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_fork_while_another_thread_compiles(folder):
-    """The child can compile: it finds no lock taken."""
-    started = threading.Event()
-
-    def compile_many():
-        for n in range(6):
-            started.set()
-            activation(times(7.5 + n), "f4")
-
-    thread = threading.Thread(target=compile_many)
-    thread.start()
-    started.wait()
-    child = os.fork()
-    if child == 0:
-        try:
-            faulthandler.dump_traceback_later(60, exit=True)  # rather than wait for ever
-            f = activation(times(100.5), "f4")
-            os._exit(0 if (c.values(f, X) == X * np.float32(100.5)).all() else 1)
-        finally:
-            os._exit(2)
-    thread.join()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert len(files(folder)) == 7

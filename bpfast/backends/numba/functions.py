@@ -103,8 +103,8 @@ def _numbers(name, n):
 def activation(function, dtype, n_hyper=0, derivative=None, clears=True):
     """f(x, *hyper): -> Compiled with ``forward`` and ``forward_slope``.
 
-    ``derivative``(x, *hyper) is taken in the place of f's own.  ``clears``: padding is set to zero, as it must be where f
-    or its slope is not finite at zero.
+    ``derivative``(x, *hyper) is taken in the place of f's own.  ``clears``: padding is set to zero, as it must be where
+    f or its slope is not finite at zero.
     """
     arguments = ("x", *_numbers("hyper", n_hyper))
     function, derivative = _checked(function, arguments), derivative and _checked(derivative, arguments)
