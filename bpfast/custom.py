@@ -290,7 +290,8 @@ class WrittenUpdate(Written, Update):
         names = list(inspect.signature(self.function).parameters)
         self.rule_of_step, self.prepare = lifted(self.function, names[names.index("lr"):], MOST_COEFFICIENTS)
         return {"slots": self.slot_names, "coefficients": self._coefficients,
-                "formula": "w, slots <- rule(g, w, slots)", "rule": _steps_of_arrays(dual.on_numbers(self.rule_of_step), 1 + len(self.slot_names))}
+                "formula": "w, slots <- rule(g, w, slots)",
+                "rule": _steps_of_arrays(dual.on_numbers(self.rule_of_step), 1 + len(self.slot_names))}
 
     def _coefficients(self, t, rate, *hyper):
         scalars = rate, t, *hyper

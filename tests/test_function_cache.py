@@ -1,6 +1,5 @@
 """Machine code in files: found again without Numba, never stale, never damaged, bounded; threads and forks."""
 
-import faulthandler
 import json
 import os
 import stat

@@ -15,7 +15,7 @@ multiply-add:
     sqrt        0.5       0.5
     sin, cos    1.6       1.6     for |x| < 1e5; much farther they are wrong
     erf         2.3       2.1
-    pow         0.5       1.4     float32 by way of float64; a constant whole exponent up to 8 by products: 4
+    pow         0.5       1.4     float32 by way of float64; a constant whole exponent up to 6 by products: 4
 
 The texts run once for each place of use, on numbers in the making (emit.py): see there.
 """
@@ -285,7 +285,7 @@ def pow(a, b):
     if isinstance(b, int | float):
         if b == 0.5:
             return where(a == -math.inf, math.inf, sqrt(a) + 0)
-        if b == int(b) and -8 <= b <= 8:
+        if b == int(b) and -6 <= b <= 6:
             return _whole_power(a, int(b))
         b = a.like(b)
     a = b.like(a)
