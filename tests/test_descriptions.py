@@ -83,7 +83,7 @@ def test_refused_units(units):
 
 
 @pytest.mark.parametrize("make, message", [
-    (lambda: bp.Dense(3, "swish"), "unknown activation 'swish'; choose one of: linear, relu"),
+    (lambda: bp.Dense(3, "swich"), "unknown activation 'swich'; choose one of: linear, relu"),
     (lambda: bp.Dense(3, max), "unknown activation"),
     (lambda: bp.Dense(3, name=""), "Dense: name must be a string without dots"),
     (lambda: bp.Dense(3, name="a.b"), "Dense: name must be a string without dots, got 'a.b'"),
