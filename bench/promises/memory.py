@@ -45,7 +45,7 @@ def memory(n_threads, repeats, case):
 
 
 def send_growth(pipe, n_threads, repeats, case):
-    work(n_threads, max(repeats // 5, 50))
+    work(n_threads, max(repeats // 5, 500))  # until all pages that Python's heap takes turns in have been touched
     before = BYTES[case]()
     work(n_threads, repeats)
     pipe.send(BYTES[case]() - before)
