@@ -60,6 +60,8 @@ def main():
         if torch:
             torch.use(1)
             rivals.append(torch.dense(workload.widths, None, X, y, workload.batch, "Mish", workload.loss))
+        for rival in rivals:
+            rival.epochs(1)  # compiles, makes plans and touches memory
         us = 1e6 * common.race(*rivals, rounds=options.rounds)[0].min(axis=1) / workload.steps
         cells = [cell for own, other in us[:6].reshape(3, 2)
                  for cell in (f"{own:.2f}", f"{other:.2f}", f"{own / other:.3f}")]
