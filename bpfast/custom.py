@@ -147,10 +147,11 @@ class Written:
         return self
 
     def derivative(self, function):
-        """Take this function of the same arguments for the derivative; -> the op."""
+        """Take this function of the same arguments for the derivative, if it is one; -> the op."""
+        self.with_parts(own_slope=function).check()
         self.own_slope = function
         self.__dict__.update(self.texts())
-        return self.entered()
+        return self
 
     def slope(self):
         """-> the derivative as a function of numbers."""

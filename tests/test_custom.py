@@ -312,6 +312,13 @@ def test_refused(make, error, message):
     assert before == (ACTIVATIONS, UPDATES)
 
 
+def test_a_wrong_derivative_is_not_taken():
+    op = bp.activation(softer)
+    with pytest.raises(ValueError, match="correct the derivative"):
+        op.derivative(wrong_slope)
+    assert op.own_slope is None and op == bp.activation(softer)
+
+
 def test_what_is_no_number_somewhere_is_told():
     with pytest.warns(UserWarning, match=r"'logarithm' .* is nan at -.*and not finite at 32 of 65 places"):
         bp.activation(logarithm)
