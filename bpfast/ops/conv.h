@@ -85,9 +85,9 @@ typedef struct {
     ptrdiff_t h, w, row, pixel;
 } grid;
 
-/* C = init + the windows of an image times B, `columns` vectors wide; no init: C + that.  C and y, which masks it, lie
+/* C = init + the windows of an image times B, `columns` vectors wide; no init: C + that.  C and y, which it is masked or scaled by, lie
  * as the grid says. */
-static void window_product(enum tile_mode mode, const image *a, const bp_window *k, const real *B, int columns, real *C,
+static void window_product(int end, const image *a, const bp_window *k, const real *B, int columns, real *C,
                            const grid *g, const real *init, const real *y) {
     const ptrdiff_t width = columns * VL, line = k->width * a->c * width;
     span v, u; /* of rows, of columns */
@@ -104,7 +104,7 @@ static void window_product(enum tile_mode mode, const image *a, const bp_window 
             ptrdiff_t at = i * g->row + j * g->pixel;
             for (ptrdiff_t rest = down ? u.n : v.n; rest > 0; rest--, A += a_next, at += c_next)
                 panel_product(n, columns,
-                              &(product){.mode = mode, .K = u.taps * a->c, .A = A, .a_row = a_i, .a_k = 1, .B = b,
+                              &(product){.end = end, .K = u.taps * a->c, .A = A, .a_row = a_i, .a_k = 1, .B = b,
                                         .ldb = width, .more_runs = v.taps - 1, .a_run = a->row, .b_run = line,
                                         .C = C + at, .ldc = c_i, .init = init ? init : C + at,
                                         .ld_init = init ? 0 : c_i, .y = y + at, .ldy = c_i});
@@ -147,7 +147,7 @@ static void conv_forward(const bp_job *job, const bp_instruction *it, bp_part pa
         real *z = row_at(job, out->before, out, r);
         for (ptrdiff_t first = 0; first < out->c; first += PANEL) {
             panel p = panel_at(kernel, it->weight->n_in, out->c, first);
-            window_product(it->fused_relu ? TILE_RELU : TILE_SUM, &x, k, p.begin, (int)(p.width / VL), z + first, &g,
+            window_product(it->fused_relu ? BP_RELU : BP_SUM, &x, k, p.begin, (int)(p.width / VL), z + first, &g,
                            bias ? bias + first : ZEROS, z);
         }
     }
@@ -227,9 +227,9 @@ static void conv_backward(const bp_job *job, const bp_instruction *it, bp_part p
                 const ptrdiff_t at = (y * in->w + x) * in->pitch;
                 for (ptrdiff_t first = 0; first < in->c; first += PANEL) {
                     const ptrdiff_t width = smaller(PANEL, round_up(in->c, VL) - first);
-                    window_product(it->masks_dx ? TILE_MASKED : TILE_SUM, &delta, &p.window, t, (int)(width / VL),
+                    window_product(it->dx_end, &delta, &p.window, t, (int)(width / VL),
                                    row_at(job, in->delta, in, r) + at + first, &g, it->adds_dx[0] ? 0 : ZEROS,
-                                   row_at(job, in->value, in, r) + at + first);
+                                   row_at(job, in->before, in, r) + at + first);
                     t += p.window.height * p.window.width * out->c * width;
                 }
             }

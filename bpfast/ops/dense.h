@@ -27,7 +27,7 @@ static void dense_forward(const bp_job *job, const bp_instruction *it, bp_part p
         for (ptrdiff_t first = part.first; first < last; first += PANEL) {
             panel p = panel_at(weight, in->n, out->n, first);
             panel_product(rows, (int)(p.width / VL),
-                          &(product){.mode = it->fused_relu ? TILE_RELU : TILE_SUM, .K = in->n, .A = x, .a_row = in->ld,
+                          &(product){.end = it->fused_relu ? BP_RELU : BP_SUM, .K = in->n, .A = x, .a_row = in->ld,
                                     .a_k = 1, .B = p.begin, .ldb = p.width, .C = z + first, .ldc = out->ld,
                                     .init = bias + first});
         }
@@ -47,7 +47,7 @@ static void transposed_panel(real *t, real *weight, ptrdiff_t n_in, ptrdiff_t n_
 /* dE/dx = delta W^T. */
 static void dense_backward(const bp_job *job, const bp_instruction *it, bp_part part) {
     const bp_value *in = job->values + it->inputs[0], *out = job->values + it->output;
-    const real *delta = row_at(job, out->delta, out, part.begin), *y = row_at(job, in->value, in, part.begin);
+    const real *delta = row_at(job, out->delta, out, part.begin), *y = row_at(job, in->before, in, part.begin);
     real *dx = row_at(job, in->delta, in, part.begin), *weight = array_of(job, it->weight), *t = job->scratch;
     const ptrdiff_t rows = part.end - part.begin, last = smaller(part.last, in->n);
     for (ptrdiff_t first = part.first; first < last; first += PANEL) {
@@ -58,7 +58,7 @@ static void dense_backward(const bp_job *job, const bp_instruction *it, bp_part 
             wt = t;
         }
         panel_product(rows, (int)(width / VL),
-                      &(product){.mode = it->masks_dx ? TILE_MASKED : TILE_SUM, .K = out->n, .A = delta, .a_row = out->ld,
+                      &(product){.end = it->dx_end, .K = out->n, .A = delta, .a_row = out->ld,
                                 .a_k = 1, .B = wt, .ldb = width, .C = dx + first, .ldc = in->ld,
                                 .init = it->adds_dx[0] ? dx + first : ZEROS, .ld_init = it->adds_dx[0] ? in->ld : 0,
                                 .y = y + first, .ldy = in->ld});

@@ -76,6 +76,9 @@ typedef struct {
     ptrdiff_t begin, end, first, last;
 } bp_part;
 
+/* How a product ends: with the sum; relu of it; it where y > 0, else 0 (relu's adjoint); it times y (f'(z)). */
+enum { BP_SUM, BP_RELU, BP_MASKED, BP_SCALED };
+
 typedef void bp_pass(const bp_job *, const bp_instruction *, bp_part);
 
 /* What is done for an instruction: ahead in this order, and back. */
@@ -91,8 +94,8 @@ struct bp_instruction {
     const bp_parameter *weight, *bias; /* of a norm: scale and shift */
     const bp_activation *activation;
     int fused_relu;                 /* the activation is done as the numbers are made */
-    int masked;                     /* and its adjoint as this output's delta is made, */
-    int masks_dx;                   /* which is this one's, for its input */
+    int fused_adjoint;              /* its adjoint is, as the reader of this output makes its delta: */
+    int dx_end;                     /* how it ends, for this one's own dx */
     double hyper[BP_MAX_HYPER];
     const bp_parameter *statistics[BP_MAX_STATISTICS];
     bp_window window;
@@ -134,7 +137,7 @@ static inline void bp_find_passes(bp_instruction *it) {
     const bp_op *op = it->op;
     it->ahead[BP_PREPARE] = op->prepare;
     it->ahead[BP_FORWARD] = op->forward;
-    it->back[BP_ADJOINT] = it->activation->adjoint && !it->masked ? op->adjoint : 0;
+    it->back[BP_ADJOINT] = it->activation->adjoint && !it->fused_adjoint ? op->adjoint : 0;
     it->back[BP_COLLECT] = op->collect;
     it->back[BP_BACKWARD] = it->wants_dx ? op->backward : 0;
 }

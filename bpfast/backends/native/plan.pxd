@@ -4,6 +4,7 @@ from libc.stdint cimport uint64_t
 
 cdef extern from "plan.h" nogil:
     enum: BP_MAX_SLOTS, BP_MAX_COEFFICIENTS, BP_MAX_HYPER, BP_MAX_STATISTICS, BP_LANES, BP_MAX_THREADS, BP_float, BP_double
+    enum: BP_SUM, BP_RELU, BP_MASKED, BP_SCALED
 
     ctypedef struct bp_value:
         Py_ssize_t n, ld, value, before, noted, delta, kept, h, w, c, pitch
@@ -51,7 +52,7 @@ cdef extern from "plan.h" nogil:
         const bp_parameter *weight
         const bp_parameter *bias
         const bp_activation *activation
-        int fused_relu, masked, masks_dx
+        int fused_relu, fused_adjoint, dx_end
         double hyper[BP_MAX_HYPER]
         const bp_parameter *statistics[BP_MAX_STATISTICS]
         bp_window window

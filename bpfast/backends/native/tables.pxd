@@ -22,7 +22,7 @@ cdef class Layout:
     cdef readonly int n_values, n_parameters
     cdef bint of_input, pads_data
     cdef readonly dict shapes, numbers  # name -> shape, index into parameters
-    cdef int _place(self, bp_value *value, shape, maker, const bp_value *replaced, Py_ssize_t line) except -1
+    cdef int _place(self, bp_value *value, shape, maker, const bp_value *replaced, int delta_end, Py_ssize_t line) except -1
     cdef Py_ssize_t _take(self, Py_ssize_t n)
     cdef const bp_parameter *find(self, name) except NULL
     cdef checked(self, name, array)
@@ -37,4 +37,3 @@ cdef class Sequence:
     cdef const bp_loss *loss
     cdef double loss_hyper[BP_MAX_HYPER]
     cdef bint labels, reads_in_place, is_plain, mixes_rows
-    cdef int _fuse_relu_adjoints(self, program) except -1

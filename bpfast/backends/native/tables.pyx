@@ -221,6 +221,32 @@ def replaced_values(program, makers):
             if i.op == "add" and i.inputs[-1] in unneeded or i.op == "reshape" and i.inputs[-1] in alone}
 
 
+def fuses_relu(program, instruction):
+    """Whether an instruction stores relu of its numbers as it makes them."""
+    return (instruction.op in ACTIVATES and instruction.activation.name == "relu"
+            and program.width(instruction.output) > 1)
+
+
+def fused_adjoints(program):
+    """-> {value: (reader, how its product ends)}: where the reader of a value does the adjoint of its activation.
+
+    Of a relu that is the first reader, whose dx is the last part of the delta.  A written function's slopes lie where
+    its delta will: then nothing else may read it.
+    """
+    readers, fused = {}, {}
+    for number, instruction in enumerate(program.instructions):
+        for value in instruction.inputs:
+            readers.setdefault(value, []).append(number)
+    for maker in program.instructions:
+        first, *others = readers.get(maker.output, [None])
+        reader = None if first is None else program.instructions[first].op
+        if fuses_relu(program, maker) and reader in MASKS_DX:
+            fused[maker.output] = first, BP_MASKED
+        elif maker.op in ACTIVATES and maker.activation.function is not None and reader in PRODUCTS and not others:
+            fused[maker.output] = first, BP_SCALED
+    return fused
+
+
 cdef class Layout:
     """Where the values of a program lie in a workspace, and its parameters and statistics in the arenas of a State.
 
@@ -237,13 +263,15 @@ cdef class Layout:
         if self.values == NULL or self.parameters == NULL:
             raise MemoryError
         makers = {i.output: i for i in program.instructions}
-        replaced = replaced_values(program, makers)
+        replaced, fused = replaced_values(program, makers), fused_adjoints(program)
         # The data lie without padding, but where a delta is written or what reads them goes over rows as they lie.
         self.pads_data = of_input or any(i.op in ("activation", "add") and 0 in i.inputs for i in program.instructions)
         cdef const bp_value *place
         for number, shape in enumerate(program.value_shapes):
             place = &self.values[<int>replaced[number]] if number in replaced else NULL
-            self._place(&self.values[number], shape, makers.get(number), place, CACHE_LINE // <Py_ssize_t>dtype.itemsize)
+            _, end = fused.get(number, (None, BP_SUM))
+            self._place(&self.values[number], shape, makers.get(number), place, end,
+                        CACHE_LINE // <Py_ssize_t>dtype.itemsize)
         cdef bp_parameter *p
         for number, (name, shape) in enumerate(self.shapes.items()):
             self.numbers[name] = number
@@ -260,10 +288,10 @@ cdef class Layout:
         free(self.values)
         free(self.parameters)
 
-    cdef int _place(self, bp_value *value, shape, maker, const bp_value *replaced, Py_ssize_t line) except -1:
+    cdef int _place(self, bp_value *value, shape, maker, const bp_value *replaced, int delta_end, Py_ssize_t line) except -1:
         """Pixels lie whole vectors apart, so that kernels may store their last channels with padding; the data do not.
 
-        ``replaced``: a value whose place this one may take, or NULL.
+        ``replaced``: a value whose place this one may take, or NULL; ``delta_end``: how its delta is made.
         """
         op = maker.op if maker else "gather"
         value.h, value.w, value.c = (1,) * (3 - len(shape)) + shape
@@ -275,7 +303,9 @@ cdef class Layout:
             value.ld += BP_LANES  # rows an odd number of cache lines apart do not crowd one set of the cache
         if replaced and replaced.n != value.n:  # the same numbers, but not in the same places
             replaced = NULL
-        value.before = replaced.value if replaced else self._take(value.ld)
+        value.delta = replaced.delta if replaced else self._take(value.ld)
+        value.before = (value.delta if delta_end == BP_SCALED else
+                        replaced.value if replaced else self._take(value.ld))
         value.value = self._take(value.ld) if op in ACTIVATES and "x" in maker.activation.keeps else value.before
         if op == "batch_norm":
             value.noted = self._take(2 * channels)  # sums of each row
@@ -285,7 +315,6 @@ cdef class Layout:
             value.noted = self._take(whole_lanes(2 * pixels))  # mean and 1 / deviation of each pixel
         elif op in NOISES or op == "activation" and maker.activation.function is not None:
             value.noted = self._take(value.ld)  # factors, slopes
-        value.delta = replaced.delta if replaced else self._take(value.ld)
         return 0
 
     cdef Py_ssize_t _take(self, Py_ssize_t n):
@@ -366,9 +395,12 @@ cdef class Sequence:
                     &it.window, &layout.values[it.inputs[0]], &layout.values[it.output]))
             it.activation = find_activation(layout.kernels, instruction.activation)
             copy_hyper(it.hyper, instruction.activation)
-            it.fused_relu = (instruction.op in ACTIVATES and instruction.activation.name == "relu"
-                             and program.width(instruction.output) > 1)
-        self._fuse_relu_adjoints(program)
+            it.fused_relu = fuses_relu(program, instruction)
+        fused = fused_adjoints(program)
+        for i, instruction in enumerate(program.instructions):
+            if instruction.output in fused:
+                reader, end = fused[instruction.output]
+                self.c[i].fused_adjoint, self.c[<int>reader].dx_end = True, end
         for i in range(self.n):
             bp_find_passes(&self.c[i])
         self.reads_in_place = all(i.op == "dense" and program.width(i.output) > 1 for i in program.instructions
@@ -378,18 +410,6 @@ cdef class Sequence:
         if loss is not None:
             self.loss, self.labels = find_loss(layout.kernels, loss), loss.labels
             copy_hyper(self.loss_hyper, loss)
-
-    cdef int _fuse_relu_adjoints(self, program) except -1:
-        """Where one of these is the first to read a relu's output, its dx is the last part of that delta."""
-        readers = {}
-        for i, instruction in enumerate(program.instructions):
-            for value in instruction.inputs:
-                readers.setdefault(value, i)
-        for i, instruction in enumerate(program.instructions):
-            reader = readers.get(instruction.output)
-            if self.c[i].fused_relu and reader is not None and program.instructions[reader].op in MASKS_DX:
-                self.c[i].masked = self.c[<int>reader].masks_dx = True
-        return 0
 
     def __dealloc__(self):
         free(self.c)

@@ -1,11 +1,9 @@
 /* Register tiles: C (rows x columns of vectors) = init + A B, summed over k in index order.
  * k goes through runs of K numbers, whose parts of A are a_run and of B b_run apart: convolutions have several.
- * What is stored: the sum, relu of the sum, or the sum where y > 0 and else 0 (relu's adjoint).
+ * How it ends: plan.h.
  * The accumulators must be named variables: gcc keeps an array of them in memory. */
-enum tile_mode { TILE_SUM, TILE_RELU, TILE_MASKED };
-
 typedef struct {
-    enum tile_mode mode;
+    int end;
     const real *A;    /* A[i, k] at A + i * a_row + k * a_k   a number, broadcast     IN */
     ptrdiff_t a_row, a_k;
     const real *B;    /* B[k, :] at B + k * ldb               vectors, best aligned   IN */
@@ -14,7 +12,7 @@ typedef struct {
     ptrdiff_t ldc;
     const real *init; /* init[i] at init + i * ld_init        a bias has ld_init = 0  IN */
     ptrdiff_t ld_init;
-    const real *y;    /* y[i, :] at y + i * ldy               where C is masked       IN */
+    const real *y;    /* y[i, :] at y + i * ldy               it is masked or scaled by IN */
     ptrdiff_t ldy;
     ptrdiff_t K, more_runs, a_run, b_run; /* more than one */
 } product;
@@ -43,6 +41,7 @@ typedef void tile_fn(const product *);
 #define STEP(i, j) c##i##_##j = VFMA(a, b##j, c##i##_##j);
 #define RELU(i, j) c##i##_##j = relu_vec(c##i##_##j);
 #define MASK(i, j) c##i##_##j = where_positive(load(y + i * ldy + j * VL), c##i##_##j);
+#define SCALE(i, j) c##i##_##j *= load(y + i * ldy + j * VL);
 #define END(i, j) store(C + i * ldc + j * VL, c##i##_##j);
 
 /* A number of each row.  Two pointers: one for all of twelve has more offsets than there are registers. */
@@ -66,6 +65,7 @@ typedef void tile_fn(const product *);
 #define STEP_ROW(i, COLUMNS) { const vec a = splat(A_##i); COLUMNS(STEP, i) }
 #define RELU_ROW(i, COLUMNS) COLUMNS(RELU, i)
 #define MASK_ROW(i, COLUMNS) COLUMNS(MASK, i)
+#define SCALE_ROW(i, COLUMNS) COLUMNS(SCALE, i)
 #define END_ROW(i, COLUMNS) COLUMNS(END, i)
 
 #define TILE(ROWS, COLUMNS)                                                                                     \
@@ -87,8 +87,9 @@ typedef void tile_fn(const product *);
                 MOVE(A6, a_bytes);                                                                              \
             }                                                                                                   \
         }                                                                                                       \
-        if (p->mode == TILE_RELU) { ROWS_##ROWS(RELU_ROW, COLUMNS_##COLUMNS) }                                  \
-        if (p->mode == TILE_MASKED) { ROWS_##ROWS(MASK_ROW, COLUMNS_##COLUMNS) }                                \
+        if (p->end == BP_RELU) { ROWS_##ROWS(RELU_ROW, COLUMNS_##COLUMNS) }                                     \
+        if (p->end == BP_MASKED) { ROWS_##ROWS(MASK_ROW, COLUMNS_##COLUMNS) }                                   \
+        if (p->end == BP_SCALED) { ROWS_##ROWS(SCALE_ROW, COLUMNS_##COLUMNS) }                                  \
         ROWS_##ROWS(END_ROW, COLUMNS_##COLUMNS)                                                                 \
     }
 
