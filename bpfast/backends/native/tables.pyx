@@ -299,7 +299,7 @@ cdef class Layout:
         value.pitch = value.c if pixels == 1 or op == "gather" and not self.pads_data else channels
         value.n = pixels * value.pitch
         value.ld = whole_lanes(value.n)
-        if value.ld > line and value.ld // line % 2 == 0:
+        if value.ld > 8 * line and value.ld // line % 2 == 0:
             value.ld += BP_LANES  # rows an odd number of cache lines apart do not crowd one set of the cache
         if replaced and replaced.n != value.n:  # the same numbers, but not in the same places
             replaced = NULL
