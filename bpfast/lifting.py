@@ -1,12 +1,14 @@
 """What in a rule depends on numbers of the step alone is computed once a step: in double precision, outside the loop.
 
-``1 - beta2**step`` in the text of a rule for every number of a parameter becomes one more coefficient of the step.
+``1 - beta2**step`` in the text of a rule for every number of a parameter becomes one more coefficient of the step.  So
+do the factors and divisors of this kind in a product: ``lr * (m / c) / d`` becomes ``m * (lr / c) / d``.
 """
 
 import ast
 import inspect
 import textwrap
 
+PRODUCT = ast.Mult, ast.Div
 NUMBERS = ast.BinOp, ast.UnaryOp, ast.Call  # expressions worth lifting; a truth is none
 MAKES_NAMES = ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.FunctionDef, ast.NamedExpr
 
@@ -56,10 +58,27 @@ class _Lifting(ast.NodeTransformer):
 
     def visit(self, node):
         if isinstance(node, NUMBERS) and self.is_scalar(node):
-            name = f"step_{len(self.found)}"
-            self.found[name] = _Known(self.known).visit(node)
-            return ast.copy_location(ast.Name(name, ast.Load()), node)
+            return self.lift(node)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, PRODUCT):
+            return self.visit_product(node)
         return self.generic_visit(node)
+
+    def lift(self, node):
+        """An expression of scalars -> the name that stands for it."""
+        name = f"step_{len(self.found)}"
+        self.found[name] = _Known(self.known).visit(node)
+        return ast.copy_location(ast.Name(name, ast.Load()), node)
+
+    def visit_product(self, node):
+        """Factors and divisors, of which those that are scalars become one factor."""
+        parts = [*_factors(node, ast.Mult())]
+        known = [(part, op) for part, op in parts if self.is_scalar(part) or isinstance(part, ast.Constant)]
+        is_name = len(known) == 1 and isinstance(known[0][0], ast.Name) and isinstance(known[0][1], ast.Mult)
+        if is_name or not any(self.is_scalar(part) for part, _ in known):
+            return self.generic_visit(node)
+        others = [(self.visit(part), op) for part, op in parts if (part, op) not in known]
+        factors = sorted([*others, (self.lift(_product(known)), ast.Mult())], key=lambda pair: type(pair[1]) is ast.Div)
+        return ast.copy_location(_product(factors), node)
 
     def generic_visit(self, node):
         if isinstance(node, ast.Assign) and id(node) in self.top and len(node.targets) == 1:
@@ -72,6 +91,25 @@ class _Lifting(ast.NodeTransformer):
         """Whether an expression depends on scalars, and on nothing else that changes."""
         names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & self.local
         return bool(names) and names <= self.scalars | set(self.known)
+
+
+def _factors(node, op):
+    """The parts of a product, each with the operator that it comes by; a divisor's factors are divisors."""
+    if not isinstance(node, ast.BinOp) or not isinstance(node.op, PRODUCT):
+        yield node, op
+        return
+    turned = {ast.Mult: ast.Div, ast.Div: ast.Mult}
+    yield from _factors(node.left, op)
+    yield from _factors(node.right, op if isinstance(node.op, ast.Mult) else turned[type(op)]())
+
+
+def _product(parts):
+    """Factors and divisors, one after the other."""
+    (first, op), *others = parts
+    whole = first if isinstance(op, ast.Mult) else ast.BinOp(ast.Constant(1.0), op, first)
+    for part, op in others:
+        whole = ast.BinOp(whole, op, part)
+    return whole
 
 
 class _Known(ast.NodeTransformer):
