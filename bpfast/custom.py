@@ -18,7 +18,7 @@ from . import source
 from .data import check_real
 from .differentiation import differences
 from .lifting import lifted
-from .ops import dual
+from .ops import ACTIVATIONS, dual
 from .ops.table import Activation, Loss, Update
 from .optimizers import INTERVALS, Optimizer
 from .schedules import Schedule
@@ -241,8 +241,15 @@ class WrittenActivation(Written, Activation):
         forward, slope = dual.on_arrays(self.function), self.slope_on_arrays()
         owner = self.function.__name__
         kinks = tuple(check_real(kink, f"{owner}: kinks", "(-inf, inf)") for kink in self.options["kinks"])
-        return {"forward": forward, "adjoint": lambda dy, x, y, *hyper: dy * slope(x, *hyper), "keeps": "x",
-                "kinks": kinks, "formula": "y = f(x)", "initializer": self.options["initializer"]}
+        relu = ACTIVATIONS["relu"]
+        adjoint, keeps = (relu.adjoint, relu.keeps) if self.is_gate() else (
+            lambda dy, x, y, *hyper: dy * slope(x, *hyper), "x")
+        return {"forward": forward, "adjoint": adjoint, "keeps": keeps, "kinks": kinks, "formula": "y = f(x)",
+                "initializer": self.options["initializer"]}
+
+    def is_gate(self):
+        """Whether the way back is that of relu."""
+        return self.function.__code__.co_argcount == 1 and not self.own_slope and dual.is_gate(self.function)
 
     def c_functions(self, functions, dtype):
         at_zero = (self.call(part, (0.0,)) for part in (dual.on_numbers(self.function), self.slope()))

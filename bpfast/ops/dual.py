@@ -16,7 +16,7 @@ import numpy as np
 
 from .rewire import rewired
 
-__all__ = ["FUNCTIONS", "Dual", "on_numbers", "value_and_slope"]
+__all__ = ["FUNCTIONS", "Dual", "is_gate", "on_numbers", "value_and_slope"]
 
 TWO_PER_ROOT_PI = 2 / math.sqrt(math.pi)
 OPERATORS = "add", "sub", "mul", "truediv", "floordiv", "mod", "pow"
@@ -241,6 +241,50 @@ def on_columns(function, columns):
             rows = np.broadcast(*columns)
             made = np.array([on_numbers(function)(*row) for row in rows])
             return tuple(made.T.reshape(-1, *rows.shape))
+
+
+def is_gate(function):
+    """Whether a function of one number returns positive ones as they are, and for the others one that is not positive.
+
+    Then y tells its slope: 1 where y > 0, else 0, as relu's (at 0, too, where there may be two).  It is proven by numbers
+    whose signs alone are known; False where that does not prove it.
+    """
+    copy, positive, negative = rewired(function, FUNCTIONS), _Sign(1), _Sign(-1)
+    try:
+        floor = copy(negative)
+        return (copy(positive) is positive and isinstance(floor, int | float) and floor <= 0
+                and on_numbers(function)(0.0) <= 0)
+    except (TypeError, ValueError, AttributeError):  # it does more with them than comparing
+        return False
+
+
+class _Sign:
+    """A finite number of which the sign is known, 1 or -1: what does not follow from that is a TypeError."""
+
+    __hash__ = None
+    __array_ufunc__ = None
+
+    def __init__(self, sign):
+        self.sign = sign
+
+    def __gt__(self, other):
+        if other is self:
+            return False
+        if not isinstance(other, int | float) or other * self.sign > 0:
+            raise TypeError(f"it is not known whether a number with the sign {self.sign} is above {other}")
+        return self.sign > 0
+
+    def __lt__(self, other):
+        return other is not self and not self > other
+
+    def __ge__(self, other):
+        return not self < other
+
+    def __le__(self, other):
+        return not self > other
+
+    def __eq__(self, other):
+        return self >= other and self <= other
 
 
 def _sloped(function):

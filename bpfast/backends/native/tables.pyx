@@ -16,6 +16,7 @@ from functools import cache
 import numpy as np
 
 from ... import config
+from ...ops import ACTIVATIONS
 from ...ops.regularization import NO_RESTRAINT
 from ...ops.table import Activation, Loss
 from ..base import ACTIVATES, LINEAR, Noise, Norm, Window, native_dtype
@@ -34,6 +35,7 @@ TYPES[np.dtype(bool)] = TYPES[np.dtype("u1")]
 
 PRODUCTS = "dense", "conv"
 MASKS_DX = *PRODUCTS, "max_pool", "avg_pool"  # which can do the adjoint of the relu before them, too
+RELU = ACTIVATIONS["relu"]
 NOISES = "dropout", "alpha_dropout"
 
 
@@ -86,6 +88,16 @@ cdef const void *find_row(const void *table, size_t row_size, str name) except N
     raise NotImplementedError(f"{name!r} has no native twin; use backend='numpy'")
 
 
+def gates(activation):
+    """Whether its adjoint is relu's."""
+    return activation.adjoint is RELU.adjoint
+
+
+def has_slopes(activation):
+    """Whether its slopes are made with its values."""
+    return activation.function is not None and not gates(activation)
+
+
 cdef class Written:
     """An op that a user wrote, compiled for one dtype, as a row of its table."""
 
@@ -102,8 +114,11 @@ cdef class Written:
         if isinstance(op, Activation):
             self.activation.name = self.name
             self.activation.forward = <bp_forward *><size_t>self.code.forward
-            self.activation.forward_slope = <bp_forward_slope *><size_t>self.code.forward_slope
-            self.activation.adjoint = kernels.by_slope
+            if has_slopes(op):
+                self.activation.forward_slope = <bp_forward_slope *><size_t>self.code.forward_slope
+                self.activation.adjoint = kernels.by_slope
+            else:
+                self.activation.adjoint = find_activation(kernels, RELU).adjoint
         elif isinstance(op, Loss):
             self.loss.name, self.loss.run = self.name, <bp_loss_run *>run
         else:
@@ -230,7 +245,7 @@ def fuses_relu(program, instruction):
 def fused_adjoints(program):
     """-> {value: (reader, how its product ends)}: where the reader of a value does the adjoint of its activation.
 
-    Of a relu that is the first reader, whose dx is the last part of the delta.  A written function's slopes lie where
+    Of what gates that is the first reader, whose dx is the last part of the delta.  A written function's slopes lie where
     its delta will: then nothing else may read it.
     """
     readers, fused = {}, {}
@@ -240,9 +255,12 @@ def fused_adjoints(program):
     for maker in program.instructions:
         first, *others = readers.get(maker.output, [None])
         reader = None if first is None else program.instructions[first].op
-        if fuses_relu(program, maker) and reader in MASKS_DX:
-            fused[maker.output] = first, BP_MASKED
-        elif maker.op in ACTIVATES and maker.activation.function is not None and reader in PRODUCTS and not others:
+        if maker.op not in ACTIVATES:
+            continue
+        if gates(maker.activation):
+            if program.width(maker.output) > 1 and reader in MASKS_DX:
+                fused[maker.output] = first, BP_MASKED
+        elif has_slopes(maker.activation) and reader in PRODUCTS and not others:
             fused[maker.output] = first, BP_SCALED
     return fused
 
@@ -313,7 +331,7 @@ cdef class Layout:
             self.scratch_size = max(self.scratch_size, 3 * channels)
         elif op == "layer_norm":
             value.noted = self._take(whole_lanes(2 * pixels))  # mean and 1 / deviation of each pixel
-        elif op in NOISES or op == "activation" and maker.activation.function is not None:
+        elif op in NOISES or op == "activation" and has_slopes(maker.activation):
             value.noted = self._take(value.ld)  # factors, slopes
         return 0
 
