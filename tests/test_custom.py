@@ -157,6 +157,22 @@ def test_any_number_of_threads(dtype):
     assert len(digests) == 1
 
 
+def spread(g, w, v, lr, step, a=0.5, b=4.0):
+    """Scalars among all sorts of factors and divisors."""
+    v = 2 * (1 - a) * v / b + a * (g / (3 * b)) * step - v * lr * 0.5
+    return w - lr * (v / (1 - a**step)) / (abs(w) / b + b) - g * lr, v
+
+
+def test_what_a_step_knows_is_one_factor():
+    """The rule with scalars taken together gives what its text gives; no more is left in it than products."""
+    row = bp.optimizer(spread).row
+    scalars = row.coefficients(3.0, 0.01, *row.values)
+    for numbers in np.random.default_rng(0).normal(size=(20, 3)):
+        expected = spread(*numbers, 0.01, 3.0, 0.5, 4.0)
+        np.testing.assert_allclose(row.rule_of_step(*numbers, *scalars), expected, rtol=1e-14)
+    assert len(scalars) == 4 + 5  # lr, step, a, b and a factor in each of five products
+
+
 def test_how_they_are_printed_and_compared():
     assert [repr(op) for op in (swish, swish(beta=2), my_adam(0.1), my_adam(beta1=0.5), bp.Dense(3, "swish"))] == [
         "swish", "swish(beta=2.0)", "my_adam(0.1)", "my_adam(0.01, beta1=0.5)", "Dense(3, swish)"]

@@ -10,7 +10,7 @@ import pytest
 from compiled import slopes, values
 
 from bpfast.backends.numba.functions import activation
-from bpfast.ops.dual import ALIASES, COMPOSED, FUNCTIONS, SLOPES, Dual, on_numbers, value_and_slope
+from bpfast.ops.dual import ALIASES, COMPOSED, FUNCTIONS, SLOPES, Dual, is_gate, on_numbers, value_and_slope
 from bpfast.ops.rewire import NoKey, key_of
 
 HALF = 0.5
@@ -215,3 +215,30 @@ def test_functions_that_call_each_other():
          "def odd(x, n):\n    return even(x + 1, n - 1)", scope)
     assert value_and_slope(scope["even"], 1.0, 4) == (7.0, 4.0)
     assert key_of(scope["even"]) != key_of(scope["odd"])
+
+
+@pytest.mark.parametrize("function, expected", [
+    (lambda x: x if x > 0 else 0.0, True),
+    (lambda x: 0 if x <= 0 else x, True),
+    (lambda x: max(0, x), True),
+    (lambda x: np.maximum(x, 0.0), True),
+    (lambda x: np.where(x < 0, -1.0, x), True),  # y > 0 where x > 0
+    (lambda x: x if x > 0 else 0.5, False),
+    (lambda x: x if x > 0 else 0.01 * x, False),
+    (lambda x: x if x > 1e-3 else 0.0, False),
+    (lambda x: x if x > -1e-3 else 0.0, False),
+    (lambda x: x if x >= 0 else math.nan, False),
+    (lambda x: -x if x < 0 else 0.0, False),
+    (lambda x: x if x != 0 else 0.0, False),
+    (lambda x: min(max(x, 0.0), 6.0), False),
+    (lambda x: x, False),
+    (lambda x: 0.0, False),
+    (lambda x: x * (x > 0), False),  # it is one, which takes more to prove
+])
+def test_gates(function, expected):
+    """What is called a gate has relu's slopes."""
+    assert is_gate(function) is expected
+    if expected:
+        for x in (-7.0, -1e-30, 1e-30, 0.3, 7.0):
+            value, slope = value_and_slope(function, x)
+            assert slope == (value > 0)
