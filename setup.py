@@ -30,6 +30,10 @@ else:
 
 FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wall"]
 STRICT = ["-Wextra", "-Wdouble-promotion"]  # for the C written by hand
+# No tables for unwinding and no names of functions, a twentieth of the wheel, unless they are asked for by CFLAGS=-g.
+DEBUGS = "-g" in os.environ.get("CFLAGS", "").split()
+FLAGS += [] if DEBUGS else ["-fno-asynchronous-unwind-tables"]
+STRIPPED = [] if DEBUGS or sys.platform == "win32" else ["-Wl,-s"]
 # What CFLAGS may not bring in: each changes results, and some switch denormals off for the whole process.
 UNSAFE = re.compile(
     r"-(Ofast|mdaz-ftz|f(fast|unsafe|associative|reciprocal|finite)-math.*|fno-signed-zeros|ffp-model=.*)"
@@ -84,7 +88,7 @@ def extension(name):
         include_dirs=[NATIVE],
         libraries=["m"],
         extra_compile_args=FLAGS,
-        extra_link_args=[] if sys.platform == "win32" else ["-Wl,-S"],  # no debug sections; function names stay
+        extra_link_args=STRIPPED,
     )
 
 
