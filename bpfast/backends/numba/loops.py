@@ -347,7 +347,7 @@ KINDS = {"forward": make_forward, "forward_slope": make_forward_slope, "loss": m
 
 def helper(function):
     """What a user's function calls, as Numba compiles it: into the caller."""
-    return njit(checked(function), error_model="numpy", forceinline=True, no_cpython_wrapper=True,
+    return njit(function, error_model="numpy", forceinline=True, no_cpython_wrapper=True,
                 no_cfunc_wrapper=True)
 
 
