@@ -19,7 +19,7 @@ FLOORS = (  # nothing imports from above itself; what is not listed may not exis
     {"config", "description", "differentiation", "extras"},
     {"ops"},
     {"backends"},
-    {"callbacks", "custom", "data", "divergence", "history", "images", "initializers", "layers", "lbfgs", "lifting",
+    {"callbacks", "custom", "data", "definition", "divergence", "history", "images", "initializers", "layers", "lbfgs", "lifting",
      "metrics", "network", "optimizers", "plots", "progress", "reference", "regularizers", "resnet", "restarts",
      "schedules", "source", "standardization", "task"},
     {"gradcheck", "learning_rate", "selftest", "trainer"},
