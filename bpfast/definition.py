@@ -1,8 +1,8 @@
 """What is tried when a user defines a function, before any Numba: errors and warnings name the line and what to write.
 
 Refused is what can never be right: an exception, a complex number, no number anywhere, a wrong count of results, a
-derivative that differs from differences.  Warned of is what NumPy runs, but compiled code cannot, or only slowly; what is
-not finite somewhere; and what float32 loses.
+derivative that differs from differences.  Warned of is what NumPy runs, but compiled code cannot, or only slowly; what
+is not finite somewhere; and what float32 loses.
 """
 
 import math
@@ -53,9 +53,9 @@ def _check_function(op):
     if unknown:
         what, make, numbers = unknown[0]
         often = f", and not finite at {n_bad} of {len(places)} places where it was tried" if n_bad else ""
-        _warn(op, op.function, None, f"is {what} at {_shown(numbers)}{_source_of(op, make, numbers)}{often}: a training "
-              "that comes there diverges; keep arguments where functions are finite, as in math.log(max(x, 1e-6)), or "
-              "math.sqrt(x * x + 1e-12) for the derivative")
+        _warn(op, op.function, None, f"is {what} at {_shown(numbers)}{_source_of(op, make, numbers)}{often}: a "
+              "training that comes there diverges; keep arguments where functions are finite, as in "
+              "math.log(max(x, 1e-6)), or math.sqrt(x * x + 1e-12) for the derivative")
     _check_single(op, [*places, *_far(op)])
 
 
@@ -85,8 +85,8 @@ def _check_single(op, places):
                     _is_close(found, _call(op, wide, (x * (1 + shift), *others))) for shift in (0, 2e-6, -2e-6)):
                 continue
             lost = "differences of almost equal numbers lose digits: rewrite them, as exp(x) - 1 by math.expm1(x)"
-            over = ("exp is inf there beyond 88: rewrite it so that what it takes is not positive, as log(1 + exp(x)) by "
-                    "max(x, 0) + math.log1p(math.exp(-abs(x)))")
+            over = ("exp(x) is inf there beyond 88: rewrite it so that exp takes nothing positive, as log(1 + exp(x)) "
+                    "by max(x, 0) + math.log1p(math.exp(-abs(x)))")
             return _warn(op, op.function, None, f"{words}is {found:.6g} in float32 at {_shown(numbers)}, in float64 "
                          f"{exact:.6g}{_source_of(op, make, numbers, np.float32)}; "
                          f"{lost if math.isfinite(found) else over}")

@@ -390,6 +390,7 @@ def machine_code(bits, jobs):
         if not any(True for part in parts for _ in slow_loops(part)):  # of which its definition has warned
             code = parts[0].__code__
             place = code.co_filename, code.co_firstlineno
-            warnings.warn_explicit(f"{parts[0].__name__} does not vectorise, it runs number by number ({where(*place)}): "
-                                   "write loops of fixed length and few rounds, for _ in range(8)", UserWarning, *place)
+            warnings.warn_explicit(
+                f"{parts[0].__name__} does not vectorise, it runs number by number ({where(*place)}): write loops of "
+                "fixed length and few rounds, for _ in range(8)", UserWarning, *place)
     return library.emit_native_object()
