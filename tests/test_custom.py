@@ -197,6 +197,12 @@ def test_pickles(thing):
     assert pickle.loads(pickle.dumps(thing)) == thing
 
 
+@pytest.mark.parametrize("thing", [swish, swish(beta=2), cubic, my_huber(delta=2), my_adam(0.1, beta1=0.5)], ids=repr)
+def test_what_can_be_imported_is_pickled_without_its_text(thing):
+    packed = pickle.dumps(thing)
+    assert b"return" not in packed and __name__.encode() in packed and len(packed) < 300
+
+
 def test_functions_from_within_travel_as_text():
     factor = 1.25
 
@@ -243,6 +249,9 @@ def test_a_function_that_is_gone_is_named(tmp_path):
     (tmp_path / "formulas.py").write_text("import bpfast as bp\n" + DEFINE)
     assert run(tmp_path, SCRIPT.format(define="from formulas import bent"), "save").returncode == 0
     assert run(tmp_path, SCRIPT.format(define=""), "load").returncode == 0
+    (tmp_path / "formulas.py").write_text("def bent(x):\n    return x\n")
+    done = run(tmp_path, SCRIPT.format(define=""), "load")
+    assert "of module 'formulas', which is not there ('bent' is no activation)" in done.stderr
     (tmp_path / "formulas.py").unlink()
     done = run(tmp_path, SCRIPT.format(define=""), "load")
     assert "uses the activation 'bent' of module 'formulas', which is not there" in done.stderr

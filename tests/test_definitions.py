@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from functools import partial
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -19,16 +20,21 @@ HALF = math.sqrt(0.5)
 CONSTANTS = {"a": 1.0}
 
 
-def softplus(x):
+def softer(x):
     return math.log1p(math.exp(-abs(x))) + max(x, 0.0)
 
 
-def swish(x, beta=1.5):
+def gated(x, beta=1.5):
     return x / (1 + math.exp(-beta * x))
 
 
 def relu(x):
     return max(x, 0)
+
+
+def named(name, function):
+    """A lambda, or another, as if it had been written with def."""
+    return FunctionType(function.__code__, function.__globals__, name, function.__defaults__)
 
 
 # -- right ones are silent ---------------------------------------------------------------------------
@@ -54,7 +60,8 @@ def rounds(x):
 def counts(x):
     k = 0
     while k < 3:
-        x, k = 0.5 * x, k + 1
+        k += 1
+        x = 0.5 * x
     return x
 
 
@@ -63,9 +70,9 @@ def huber(y, t, delta=1.0):
     return 0.5 * d * d if d < delta else delta * (d - 0.5 * delta)
 
 
-RIGHT = [swish, softplus, branches, rounds, counts] + [
-    eval(f"lambda x: {text}", {"math": math, "np": np, "softplus": softplus, "HALF": HALF}) for text in (
-        "x * math.tanh(softplus(x))", "x * math.tanh(math.log1p(math.exp(x)))", "0.5 * x * (1 + math.erf(x * HALF))",
+RIGHT = [gated, softer, branches, rounds, counts] + [
+    eval(f"lambda x: {text}", {"math": math, "np": np, "softer": softer, "HALF": HALF}) for text in (
+        "x * math.tanh(softer(x))", "x * math.tanh(math.log1p(math.exp(x)))", "0.5 * x * (1 + math.erf(x * HALF))",
         "x if x > 0 else math.expm1(x)", "1.05 * (x if x > 0 else 1.67 * (math.exp(x) - 1))", "x / (1 + abs(x))",
         "max(0.0, min(1.0, 0.2 * x + 0.5))", "x * np.clip(x / 6 + 0.5, 0, 1)", "math.exp(-x * x)", "abs(x - 0.5)",
         "abs(x - 0.5078125)", "math.floor(3 * x)", "x if x > 0.2578125 else 0.0", "x + math.sin(x) ** 2", "x % 1.0",
@@ -77,18 +84,17 @@ RIGHT = [swish, softplus, branches, rounds, counts] + [
 
 @pytest.mark.parametrize("function", RIGHT, ids=range(len(RIGHT)))
 def test_right_ones_are_silent(function):
-    function.__name__ = "right"
     with warnings.catch_warnings(action="error"):
-        bp.activation(function)
+        bp.activation(named("right", function))
 
 
 def test_right_losses_are_silent():
     with warnings.catch_warnings(action="error"):
-        bp.loss(huber)
+        bp.loss(named("of_huber", huber))
 
         @bp.loss
         def logistic(y, t):
-            return softplus(y) - t * y
+            return softer(y) - t * y
 
         @bp.loss
         def absolute(y, t):
@@ -116,10 +122,9 @@ SLOPES = {  # wrong ones
 @pytest.mark.parametrize("text", SLOPES)
 def test_wrong_derivatives_are_refused(text):
     function, slope = (eval(f"lambda x: {t}", {"math": math}) for t in (text, SLOPES[text]))
-    function.__name__ = slope.__name__ = "something"
-    op = bp.activation(function)
+    op = bp.activation(named("something", function))
     with pytest.raises(ValueError, match="its own derivative gives .*, differences"):
-        op.derivative(slope)
+        op.derivative(named("slope", slope))
     assert op.own_slope is None
 
 
@@ -202,7 +207,7 @@ WARNED = [  # and how many lines after def
     (logarithm, r"is nan at -7.99219, line \d+: return math.log\(x\), and not finite at 32 of 65 places", 0),
     (root, r"finite, but its derivative nan at 0, line \d+: return math.sqrt", 0),
     (naive, r"is inf in float32 at 100, in float64 100, line \d+: return math.log\(1 \+ .*log1p\(math.exp\(-abs\(x", 0),
-    (loses, "in float64 -7.99.*almost equal numbers lose digits", 0),
+    (loses, "in float64 -7.74.*almost equal numbers lose digits", 0),
 ]
 
 
@@ -212,7 +217,7 @@ def test_warned_of_with_the_line(function, words, line):
         bp.activation(function)
     (one,) = found
     assert one.filename == __file__
-    assert abs(one.lineno - function.__code__.co_firstlineno - line) <= (line in (1, 3))  # of several lines one
+    assert abs(one.lineno - function.__code__.co_firstlineno - line) <= (function is catches)  # in its last two lines
 
 
 @pytest.mark.parametrize("function", [catches, makes_a_list, of_a_dictionary, of_three], ids=lambda f: f.__name__)
@@ -247,14 +252,14 @@ def test_a_rule_that_fails_at_zero_gradients():
 
 
 def test_the_slope_where_exp_overflows(engine, dtype):
-    """Is that of the limit, 0, not nan."""
-    op = bp.activation(swish)
+    """Is that of the limit, not nan."""
+    op = bp.activation(gated)
     net = bp.Network([bp.Dense(1, op)], input_shape=1, dtype=dtype)
     net.parameters["0.weight"] = np.ones((1, 1))
     trainer = bp.Trainer(net, loss="squared_error", optimizer=bp.SGD(0.1), backend=engine)
     for x in (-90.0, -1e4):
         _, gradients = trainer.loss_and_gradients(np.array([[x]]), np.array([[0.5]]))
-        assert gradients["0.weight"] == 0 == gradients["0.bias"]
+        assert abs(gradients["0.weight"]) < 1e-30 and abs(gradients["0.bias"]) < 1e-30
 
 
 def test_a_derivative_that_comes_late_is_the_one_that_is_used():
@@ -370,7 +375,7 @@ def four_slots(g, w, a, b, c, d, lr, step):
     return w, a, b, c, d
 
 
-def descent(g, w, lr, step):
+def downhill(g, w, lr, step):
     return w - lr * g
 
 
@@ -400,7 +405,7 @@ class Scale:
         return 2 * x
 
 
-NO_DEF = {"a lambda": lambda x: x, "of C": math.tanh, "a class": Scale, "partial": partial(swish, beta=2.0),
+NO_DEF = {"a lambda": lambda x: x, "of C": math.tanh, "a class": Scale, "partial": partial(gated, beta=2.0),
           "a method": Scale().method, "a number": 3}
 REFUSED = {
     "a text": (lambda: bp.activation(no_number), ValueError, r"activation 'no_number' \(.*, line \d+\) raises"),
@@ -412,25 +417,27 @@ REFUSED = {
     "no numbers": (lambda: bp.activation(no_numbers), TypeError, r"must be a function f\(x, \*\*hyper"),
     "a name that is taken": (lambda: bp.activation(relu), ValueError,
                              "'relu' is built in: give your activation another name"),
-    "a wrong derivative": (lambda: bp.activation(softplus).derivative(wrong_slope), ValueError,
-                           "its own derivative give.*differences.*correct the derivative by @softplus.derivative"),
-    "a hyperparameter": (lambda: bp.activation(swish)(beta="a"), ValueError, "swish: beta must be a finite number"),
-    "an unknown one": (lambda: bp.activation(swish)(gamma=1), TypeError, "swish has no hyperparameter 'gamma'; it has: beta"),
+    "a wrong derivative": (lambda: bp.activation(softer).derivative(wrong_slope), ValueError,
+                           "its own derivative give.*differences.*correct the derivative by @softer.derivative"),
+    "a hyperparameter": (lambda: bp.activation(gated)(beta="a"), ValueError, "gated: beta must be a finite number"),
+    "an unknown one": (lambda: bp.activation(gated)(gamma=1), TypeError,
+                       "gated has no hyperparameter 'gamma'; it has: beta"),
     "nowhere": (lambda: bp.activation(no_number_anywhere), ValueError,
                 r"is nan at -7.99219, and a number nowhere.*, line \d+: return math.sqrt"),
     "two": (lambda: bp.activation(two_numbers), ValueError, "must return one number, got"),
     "unknown to us": (lambda: bp.activation(of_gamma), ValueError, r"line \d+: return math.gamma.*are known: abs,"),
     "no path": (lambda: bp.activation(forgets), ValueError, r"return a number on every path \(line \d+ of .*if x > 0"),
     "keyword only": (lambda: bp.activation(keyword_only), TypeError, r"must be a function f\(x, \*\*hyper"),
-    "arguments of the derivative": (lambda: bp.activation(softplus).derivative(huber), TypeError,
-                                    r"the derivative of activation 'softplus' must take its arguments, slope\(x\)"),
+    "arguments of the derivative": (lambda: bp.activation(softer).derivative(huber), TypeError,
+                                    r"the derivative of activation 'softer' must take its arguments, slope\(x\)"),
     "no step": (lambda: bp.optimizer(no_step), TypeError, r"must be a function rule\(g, w, \*slots, lr, step"),
     "too few": (lambda: bp.optimizer(too_few), ValueError, "must return w, v, got"),
     "four slots": (lambda: bp.optimizer(four_slots), TypeError, "must be a function rule"),
     "a reduction": (lambda: bp.loss(reduction="median")(lambda y, t: y - t), ValueError,
                     "reduction must be 'mean' or 'sum'"),
-    "a learning rate": (lambda: bp.optimizer(descent)(-1), ValueError, "descent: learning_rate must be a number in"),
-    "an unknown name": (lambda: bp.Dense(3, "swoosh"), ValueError, "unknown activation 'swoosh'; choose one of.*swish"),
+    "a learning rate": (lambda: bp.optimizer(downhill)(-1), ValueError, "downhill: learning_rate must be a number in"),
+    "an unknown name": (lambda: bp.Dense(3, "swoosh"), ValueError,
+                        "unknown activation 'swoosh'; choose one of: linear"),
 }
 
 
@@ -445,12 +452,13 @@ def test_refused(make, error, message):
 @pytest.mark.parametrize("thing", NO_DEF.values(), ids=NO_DEF)
 @pytest.mark.parametrize("kind", [bp.activation, bp.loss, bp.optimizer])
 def test_only_functions_of_def(kind, thing):
-    with pytest.raises(TypeError, match=f"{kind.__name__}: write a function with def, .*; got {re.escape(repr(thing))}"):
+    words = f"{kind.__name__}: write a function with def, .*; got {re.escape(repr(thing))}"
+    with pytest.raises(TypeError, match=words):
         kind(thing)
 
 
 def test_a_wrong_derivative_is_not_taken():
-    op = bp.activation(softplus)
+    op = bp.activation(softer)
     with pytest.raises(ValueError, match="correct the derivative"):
         op.derivative(wrong_slope)
-    assert op.own_slope is None and op == bp.activation(softplus)
+    assert op.own_slope is None and op == bp.activation(softer)

@@ -76,7 +76,7 @@ def _objections_in(code, function):
                 name == "RETURN_VALUE" and instructions[i - 1].opname in CONSTANTS and instructions[i - 1].argval is None):
             why = "it does not return a number on every path"
         if why:
-            yield name, getattr(instruction.positions, "lineno", None), why
+            yield name, next((step.positions.lineno for step in instructions[i:] if step.positions.lineno), None), why
 
 
 def slow_loops(function):
