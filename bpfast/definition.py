@@ -97,23 +97,27 @@ def _is_close(found, exact):
 
 
 def _check_update(op):
-    """Three steps from zero slots make finite numbers, as many as there are; and so does a gradient of zero."""
-    _steps(op, 0.25)
-    try:
-        _steps(op, 0.0)
-    except ValueError as error:
-        _warn(op, op.function, None, f"cannot take the gradient 0, which inputs that are always 0 have ({error}): add "
-              "something small, such as epsilon, to what it divides by")
-
-
-def _steps(op, gradient):
-    rule, n = op.value_of(), 1 + len(op.slot_names)
-    numbers = (0.5, *[0.0] * (n - 1))
-    for step in (1.0, 2.0, 3.0):
-        made = _call(op, rule, (gradient, *numbers, 0.01, step), n)
+    """Three steps from zero slots make finite numbers, as many as there are; so do gradients of zero, and float32."""
+    step, made = _steps(op, 0.25, np.float64)
+    if not all(map(math.isfinite, made)):
+        raise ValueError(f"{op.place}: step {step:g} makes {made}, which is not finite")
+    for kind, gradient in ((np.float64, 0.0), (np.float32, 0.0), (np.float32, 0.25)):
+        step, made = _steps(op, gradient, kind)
         if not all(map(math.isfinite, made)):
-            raise ValueError(f"{op.place}: step {step:g} makes {made}, which is not finite")
-        numbers = made
+            return _warn(op, op.function, None, f"makes {_shown(made)} of the gradient {gradient:g} in "
+                         f"{kind.__name__}, step {step:g}: inputs that are always 0 have gradients 0; add something that float32 holds, "
+                         "as epsilon=1e-8, to what it divides by")
+
+
+def _steps(op, gradient, kind):
+    """-> the number of the third step, or of the first that makes something infinite; what it makes."""
+    rule, n = op.value_of(kind), 1 + len(op.slot_names)
+    made = (0.5, *[0.0] * (n - 1))
+    for step in (1.0, 2.0, 3.0):
+        made = _call(op, rule, (gradient, *made, 0.01, step), n)
+        if not all(map(math.isfinite, made)):
+            break
+    return step, made
 
 
 # -- where, and how ----------------------------------------------------------------------------------

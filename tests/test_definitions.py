@@ -247,8 +247,13 @@ def test_a_rule_that_fails_at_zero_gradients():
     def by_size(g, w, lr, step):
         return w - lr * g / abs(g)
 
-    with pytest.warns(UserWarning, match="'by_size' .*cannot take the gradient 0, .*epsilon"):
-        bp.optimizer(by_size)
+    def by_root(g, w, v, lr, step, epsilon=1e-60):
+        return w - lr * g / (math.sqrt(v) + epsilon), v + g * g
+
+    for rule, kind in ((by_size, "float64"), (by_root, "float32")):
+        with pytest.warns(UserWarning, match=f"makes nan.* of the gradient 0 in {kind}, step 1: .*epsilon") as found:
+            bp.optimizer(rule)
+        assert found[0].lineno == rule.__code__.co_firstlineno
 
 
 def test_the_slope_where_exp_overflows(engine, dtype):
