@@ -34,7 +34,7 @@ def activation(function=None, *, kinks=(), initializer="glorot"):
 
     Parameters
     ----------
-    kinks : numbers
+    kinks : number, or several
         Where f has no derivative; the gradient check looks elsewhere.
     initializer : str
         The draw of weights that suits it, a name of ``bpfast.initializers.INITIALIZERS``.
@@ -229,7 +229,8 @@ class WrittenActivation(Written, Activation):
         """-> the parts of the row: functions of arrays."""
         forward, slope = dual.on_arrays(self.function), self.slope_on_arrays()
         owner = self.function.__name__
-        kinks = tuple(check_real(kink, f"{owner}: kinks", "(-inf, inf)") for kink in self.options["kinks"])
+        kinks = tuple(check_real(kink, f"{owner}: kinks", "(-inf, inf)")
+                      for kink in np.ravel(self.options["kinks"]).tolist())
         return {"forward": forward, "adjoint": lambda dy, x, y, *hyper: dy * slope(x, *hyper), "keeps": "x",
                 "kinks": kinks, "formula": "y = f(x)", "initializer": self.options["initializer"]}
 

@@ -41,6 +41,9 @@ def _check_function(op):
         if not math.isfinite(value):
             unknown.append((f"{value}", op.value_of, numbers))
             continue
+        if value != _call(op, value_of, numbers):
+            raise ValueError(f"{op.place} is another number each time at {_shown(numbers)}: it may depend on its "
+                             "arguments alone, not on chance or state")
         n_known += 1
         if numbers in places and not _near(numbers[0], op):
             _check_slope(op, value_of, slope, numbers)
@@ -71,7 +74,7 @@ def _check_slope(op, value_of, slope, numbers):
                          f"{expected.value:.6g}: correct the derivative by @{op.name}.derivative")
     if math.isfinite(slope):
         raise ValueError(f"{op.place}: at {_shown(numbers)} dual numbers give the derivative {slope:.6g}, differences "
-                         f"{expected.value:.6g}: does it depend on its arguments alone, and not on chance or state?")
+                         f"{expected.value:.6g}: {NUMBERS_ONLY}")
 
 
 def _check_single(op, places):
@@ -105,8 +108,8 @@ def _check_update(op):
         step, made = _steps(op, gradient, kind)
         if not all(map(math.isfinite, made)):
             return _warn(op, op.function, None, f"makes {_shown(made)} of the gradient {gradient:g} in "
-                         f"{kind.__name__}, step {step:g}: inputs that are always 0 have gradients 0; add something that float32 holds, "
-                         "as epsilon=1e-8, to what it divides by")
+                         f"{kind.__name__}, step {step:g}: inputs that are always 0 have gradients 0; add something "
+                         "that float32 holds, as epsilon=1e-8, to what it divides by")
 
 
 def _steps(op, gradient, kind):
@@ -136,7 +139,7 @@ def _far(op):
 
 def _near(x, op):
     """Whether differences would reach over a kink that the user names."""
-    return any(abs(x - kink) <= 2 * STEPS[0] for kink in op.options.get("kinks", ()))
+    return any(abs(x - kink) <= 2 * STEPS[0] for kink in getattr(op, "kinks", None) or ())
 
 
 def _call(op, function, numbers, n=None):

@@ -1,6 +1,8 @@
 """What is checked when a function is defined: refused, warned of with its line, and silent where it is right."""
 
+import cmath
 import math
+import random
 import re
 import subprocess
 import sys
@@ -107,7 +109,8 @@ def test_named_kinks_are_not_tried():
         return abs(x - 0.5) + math.tanh(1e3 * x)
 
     with warnings.catch_warnings(action="error"):
-        bp.activation(kinks=(0.5, 0))(bent)
+        for kinks in ((0.5, 0), 0.5):
+            assert 0.5 in bp.activation(kinks=kinks)(bent).kinks
 
 
 SLOPES = {  # wrong ones
@@ -392,6 +395,14 @@ def two_numbers(x):
     return x, x
 
 
+def of_chance(x):
+    return x * random.random()
+
+
+def of_cmath(x):
+    return cmath.sqrt(x)
+
+
 def of_gamma(x):
     return math.gamma(x)
 
@@ -429,6 +440,8 @@ REFUSED = {
                        "gated has no hyperparameter 'gamma'; it has: beta"),
     "nowhere": (lambda: bp.activation(no_number_anywhere), ValueError,
                 r"is nan at -7.99219, and a number nowhere.*, line \d+: return math.sqrt"),
+    "chance": (lambda: bp.activation(of_chance), ValueError, "another number each time at -7.99219"),
+    "complex functions": (lambda: bp.activation(of_cmath), ValueError, "sqrt of cmath is not for the numbers here"),
     "two": (lambda: bp.activation(two_numbers), ValueError, "must return one number, got"),
     "unknown to us": (lambda: bp.activation(of_gamma), ValueError, r"line \d+: return math.gamma.*are known: abs,"),
     "no path": (lambda: bp.activation(forgets), ValueError, r"return a number on every path \(line \d+ of .*if x > 0"),

@@ -201,6 +201,8 @@ def _of_name(function, instructions):
         return f"{name} is not for the numbers here; {KNOWN}"
     if plain_function(value) is not None:
         return None
+    if module and callable(value):
+        return f"{name} of {module.__name__} is not for the numbers here; {KNOWN}"
     if value is print:
         return "it prints: it may only return numbers, without print"
     if _is_in(value, vars(builtins).values()):
