@@ -9,23 +9,18 @@ import importlib
 import importlib.util
 import inspect
 import math
-import traceback
-import warnings
 
 import numpy as np
 
-from . import source
+from . import definition, source
 from .data import check_real
-from .differentiation import differences
 from .lifting import lifted
 from .ops import ACTIVATIONS, dual
+from .ops.rewire import plain_function
 from .ops.table import Activation, Loss, Update
 from .optimizers import INTERVALS, Optimizer
 from .schedules import Schedule
 
-GRID = tuple(float(x) for x in np.linspace(-8, 8, 65) + 1 / 128)  # where functions are tried: off most kinks
-TARGETS = (-1.0, 0.0, 0.25, 1.0, 3.0)  # of a loss, tried with every prediction of the grid
-CLOSE = 1e-5  # a derivative and differences, relative to the larger of 1 and the derivative
 MOST_SLOTS, MOST_HYPER, MOST_COEFFICIENTS = 3, 5, 16  # that kernels take
 
 
@@ -39,7 +34,7 @@ def activation(function=None, *, kinks=(), initializer="glorot"):
 
     Parameters
     ----------
-    kinks : numbers
+    kinks : number, or several
         Where f has no derivative; the gradient check looks elsewhere.
     initializer : str
         The draw of weights that suits it, a name of ``bpfast.initializers.INITIALIZERS``.
@@ -73,6 +68,8 @@ def loss(function=None, *, reduction="mean"):
     ...     return error**2 if error < 0 else above * error**2
     >>> trainer = bp.Trainer(bp.Network([bp.Dense(1)]), loss=asymmetric(above=2))
     """
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"loss: reduction must be 'mean' or 'sum', got {reduction!r}")
     if function is None:
         return lambda function: loss(function, reduction=reduction)
     return WrittenLoss(function, reduction=reduction).entered()
@@ -111,13 +108,13 @@ class Written:
     own_slope = None
 
     def __init__(self, function, **options):
-        self.function, self.options = function, options
-        name, parameters = function.__name__, list(inspect.signature(function).parameters.values())
+        self.function, self.options = self.of_def(function, self.form), options
+        name, parameters = self.function.__name__, list(inspect.signature(self.function).parameters.values())
         leading = self.leading([parameter.name for parameter in parameters])
         plain = all(parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for parameter in parameters)
         if leading is None or not plain:
             raise TypeError(
-                f"{self.kind} {name!r} must be a function {self.form}, got {name}{inspect.signature(function)}")
+                f"{self.kind} {name!r} must be a function {self.form}, got {name}{inspect.signature(self.function)}")
         hyper = {}
         for parameter in parameters[leading:]:
             if parameter.default is inspect.Parameter.empty:
@@ -129,7 +126,15 @@ class Written:
             raise TypeError(f"{self.kind} {name!r} has {len(hyper)} hyperparameters, at most {MOST_HYPER} are "
                             "possible: let the function capture numbers that stay the same")
         self.default = dict(hyper)
-        super().__init__(name, hyper, source=f"{function.__module__}.{function.__qualname__}", **self.texts())
+        super().__init__(name, hyper, source=f"{self.function.__module__}.{self.function.__qualname__}",
+                         **self.texts())
+
+    def of_def(self, function, form):
+        """The function, if it is a plain one."""
+        plain = plain_function(function)
+        if plain is None or plain.__name__ == "<lambda>":
+            raise TypeError(f"{self.kind}: write a function with def, {form}; got {function!r}")
+        return plain
 
     def compiled(self, dtype):
         """-> the C functions that Numba makes of it, see backends/numba/functions.py."""
@@ -142,20 +147,37 @@ class Written:
         """The op, known by its name from now on."""
         if self.name in self.table:
             raise ValueError(f"{self.name!r} is built in: give your {self.kind} another name")
-        self.check()
+        definition.check(self)
         self.written[self.name] = self
         return self
 
     def derivative(self, function):
         """Take this function of the same arguments for the derivative, if it is one; -> the op."""
-        self.with_parts(own_slope=function).check()
-        self.own_slope = function
-        self.__dict__.update(self.texts())
+        form = f"slope{inspect.signature(self.function)}"
+        n, taken = self.function.__code__.co_argcount, inspect.signature(self.of_def(function, form))
+        try:
+            taken.bind(*range(n))
+        except TypeError:
+            raise TypeError(f"the derivative of {self.kind} {self.name!r} must take its arguments, {form}; got "
+                            f"{function.__name__}{taken}") from None
+        made = self.with_slope(function)
+        definition.check(made)
+        self.__dict__.update(made.__dict__)
         return self
 
-    def slope(self):
-        """-> the derivative as a function of numbers."""
-        return dual.on_numbers(self.own_slope) if self.own_slope else dual.slope_of(self.function)
+    def with_slope(self, function):
+        """The same with this derivative."""
+        other = self.with_parts(own_slope=plain_function(function))
+        other.__dict__.update(other.texts())
+        return other
+
+    def value_of(self, *how):
+        """-> the function, of numbers; how: see ops/dual.py."""
+        return dual.on_numbers(self.function, *how)
+
+    def slope_of(self, *how):
+        """-> its derivative, likewise."""
+        return dual.on_numbers(self.own_slope, *how) if self.own_slope else dual.slope_of(self.function, *how)
 
     def slope_on_arrays(self):
         """-> the same for arrays."""
@@ -176,49 +198,16 @@ class Written:
         return self
 
     def __reduce__(self):
-        return self.packed(self)
-
-    def packed(self, thing):
-        """What pickle makes ``thing`` of, which the decorator has put in the function's place."""
-        place = source.importable(thing, self.function)
+        place = source.importable(self.function, self.stands_in)
         if place:
-            return source.import_again, (self.kind, *place)
-        if self.hyper != self.default:
-            return _with_hyper, (self(**self.default), self.hyper)
+            return source.import_again, (self.kind, *place, self.hyper)
         texts = [source.as_text(function) for function in (self.function, self.own_slope) if function]
-        return _from_texts, (type(self), texts, self.options)
+        return _from_texts, (type(self), texts, self.options, self.hyper)
 
-    # -- trying it ---------------------------------------------------------------------------------
-
-    def check(self):
-        """Try the function, and its derivative against differences; errors and warnings name the place."""
-        function, slope, unknown, tried = dual.on_numbers(self.function), self.slope(), [], self.tried()
-        for numbers in tried:
-            value = self.call(function, numbers)
-            if not math.isfinite(value):
-                unknown.append(f"{value} at {_shown(numbers)}")
-                continue
-            found = self.call(slope, numbers)
-            x, *others = numbers
-            expected = differences(lambda t, x=x, others=others: self.call(function, (x + t, *others)), 1.0)
-            if abs(found - expected.value) > CLOSE * max(1, abs(found)) + 4 * expected.uncertainty:
-                raise ValueError(
-                    f"{self.place}: at {_shown(numbers)} {'its own derivative' if self.own_slope else 'dual numbers'} "
-                    f"give {found:.6g}, differences {expected.value:.6g}: "
-                    f"{'correct' if self.own_slope else 'give'} the derivative by @{self.name}.derivative")
-        if unknown:
-            warnings.warn(f"{self.place} is {unknown[0]}, and not finite at {len(unknown)} of {len(tried)} places "
-                          "where it was tried: a training that comes there diverges", stacklevel=4)
-
-    def call(self, function, numbers):
-        """-> float; an error names the line of the user's text."""
-        try:
-            return function(*numbers, *self.values)
-        except Exception as error:
-            raise ValueError(
-                f"{self.place} raises {type(error).__name__} at {_shown(numbers)}{_line_of(error, self.function)}: "
-                f"{error}; it must make a number of numbers, by arithmetic, math, branches and helpers of the same kind"
-            ) from error
+    def stands_in(self, thing):
+        """Whether a thing is this op, whatever the hyperparameters, or the optimizer made of it."""
+        op = getattr(thing, "row", thing)
+        return isinstance(op, Written) and op.function is self.function and op.own_slope is self.own_slope
 
     @property
     def place(self):
@@ -240,7 +229,8 @@ class WrittenActivation(Written, Activation):
         """-> the parts of the row: functions of arrays."""
         forward, slope = dual.on_arrays(self.function), self.slope_on_arrays()
         owner = self.function.__name__
-        kinks = tuple(check_real(kink, f"{owner}: kinks", "(-inf, inf)") for kink in self.options["kinks"])
+        kinks = tuple(check_real(kink, f"{owner}: kinks", "(-inf, inf)")
+                      for kink in np.ravel(self.options["kinks"]).tolist())
         relu = ACTIVATIONS["relu"]
         adjoint, keeps = (relu.adjoint, relu.keeps) if self.is_gate() else (
             lambda dy, x, y, *hyper: dy * slope(x, *hyper), "x")
@@ -252,13 +242,9 @@ class WrittenActivation(Written, Activation):
         return self.function.__code__.co_argcount == 1 and not self.own_slope and dual.is_gate(self.function)
 
     def c_functions(self, functions, dtype):
-        at_zero = (self.call(part, (0.0,)) for part in (dual.on_numbers(self.function), self.slope()))
+        at_zero = (part(0.0, *self.values) for part in (self.value_of(), self.slope_of()))
         return functions.activation(self.function, dtype, len(self.hyper), self.own_slope,
                                     clears=not all(map(math.isfinite, at_zero)))
-
-    def tried(self):
-        """-> arguments without hyperparameters, of which the first is differentiated by."""
-        return [(x,) for x in GRID]
 
 
 class WrittenLoss(Written, Loss):
@@ -271,16 +257,11 @@ class WrittenLoss(Written, Loss):
 
     def texts(self):
         reduction = self.options["reduction"]
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f"{self.function.__name__}: reduction must be 'mean' or 'sum', got {reduction!r}")
         return {"value": dual.on_arrays(self.function), "gradient": self.slope_on_arrays(),
                 "targets": "reals", "formula": f"{reduction}_j f(y_j, t_j)", "reduction": reduction}
 
     def c_functions(self, functions, dtype):
         return functions.loss(self.function, dtype, len(self.hyper), self.reduction == "mean", self.own_slope)
-
-    def tried(self):
-        return [(y, t) for y in GRID[::4] for t in TARGETS]
 
 
 class WrittenUpdate(Written, Update):
@@ -308,19 +289,6 @@ class WrittenUpdate(Written, Update):
     def c_functions(self, functions, dtype):
         n_coefficients = len(self._coefficients(1.0, 0.1, *self.values))
         return functions.update(self.rule_of_step, dtype, len(self.slots), n_coefficients)
-
-    def check(self):
-        """Three steps from zero slots make finite numbers, as many as there are."""
-        numbers, n = (0.5, *[0.0] * len(self.slot_names)), 1 + len(self.slot_names)
-        for step in (1.0, 2.0, 3.0):
-            made = self.call(dual.on_numbers(self.function), (0.25, *numbers, 0.01, step))
-            if not isinstance(made, tuple) and n == 1:
-                made = (made,)
-            if not isinstance(made, tuple) or len(made) != n:
-                raise ValueError(f"{self.place} must return {', '.join(('w', *self.slot_names))}, got {made!r}")
-            if not all(map(math.isfinite, made)):
-                raise ValueError(f"{self.place}: step {step:g} makes {made}, which is not finite")
-            numbers = made
 
 
 class WrittenOptimizer(Optimizer):
@@ -360,24 +328,7 @@ def _steps_of_arrays(rule, n):
     return on_arrays
 
 
-def _shown(numbers):
-    return ", ".join(f"{number:g}" for number in numbers)
-
-
-def _line_of(error, function):
-    """The last line of the user's text that an error went through, in words."""
-    file = function.__code__.co_filename
-    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f", line {lines[-1].lineno}: {lines[-1].line}" if lines else ""
-
-
-def _with_hyper(op, hyper):
-    return op(**hyper)
-
-
-def _from_texts(kind, texts, options):
+def _from_texts(kind, texts, options, hyper):
     function, *slope = (source.from_text(*text) for text in texts)
     made = kind(function, **options)
-    if slope:
-        made.derivative(*slope)
-    return made
+    return (made.with_slope(*slope) if slope else made)(**hyper)

@@ -1,5 +1,6 @@
 """How a user's function is pickled: by where it is imported from, or as source text with what it captures."""
 
+import functools
 import importlib
 import inspect
 import linecache
@@ -14,32 +15,34 @@ from .ops.rewire import plain_function
 PLAIN = (int, float, complex, bool, str, type(None), tuple)
 
 
-def importable(thing, function):
-    """-> (module, name) under which another process can import the thing that replaced this function, or None."""
+def importable(function, stands_in):
+    """-> (module, name) under which another process can import what ``stands_in`` for this function; else None."""
     module, name = function.__module__, function.__qualname__
     if module == "__main__" or module is None:
         return None
     try:
-        found = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
+        return (module, name) if stands_in(_imported(module, name)) else None
     except (ImportError, AttributeError):
         return None
-    return (module, name) if found is thing else None
 
 
-def import_again(kind, module, name):
-    """-> what ``importable`` told of; the error says what is missing."""
+def import_again(kind, module, name, hyper):
+    """-> the op that ``importable`` told of; the error says what is missing."""
     try:
-        found = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
+        found = _imported(module, name)
+        op = getattr(found, "row", found)
+        if getattr(op, "kind", None) != kind:
+            raise AttributeError(f"{name!r} is no {kind}")
     except (ImportError, AttributeError) as error:
         raise pickle.UnpicklingError(
             f"what is loaded uses the {kind} {name!r} of module {module!r}, which is not there ({error}): "
             "make this module importable, with the function in it, and load again"
         ) from error
-    return found
+    return op if op.hyper == hyper else op(**hyper)
+
+
+def _imported(module, name):
+    return functools.reduce(getattr, name.split("."), importlib.import_module(module))
 
 
 def as_text(function):

@@ -1,8 +1,10 @@
-"""Calls of compiled C functions on arrays, through ctypes."""
+"""Calls of compiled C functions on arrays, through ctypes; and what they should give."""
 
 import ctypes
 
 import numpy as np
+
+from bpfast.ops.dual import on_numbers, slope_of
 
 POINTER, SIZE = ctypes.c_void_p, ctypes.c_ssize_t
 FORWARD = ctypes.CFUNCTYPE(None, POINTER, POINTER, SIZE, SIZE, SIZE, POINTER)
@@ -59,3 +61,13 @@ def slopes(compiled, x):
     y, slope = np.empty_like(rows), np.empty_like(rows)
     forward_slope(compiled, y, slope, rows, rows.shape[1])
     return slope[0, : x.size]
+
+
+def value_and_slope(function, *arguments, argument=0):
+    """-> f(*arguments), df/dx with respect to the argument of this number, by dual numbers in Python."""
+    def turned(x, *others):
+        return function(*others[:argument], x, *others[argument:])
+
+    others = [*arguments]
+    x = others.pop(argument)
+    return on_numbers(function)(*arguments), slope_of(turned if argument else function)(x, *others)

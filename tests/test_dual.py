@@ -7,10 +7,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from compiled import slopes, values
+from compiled import slopes, value_and_slope, values
 
 from bpfast.backends.numba.functions import activation
-from bpfast.ops.dual import ALIASES, COMPOSED, FUNCTIONS, SLOPES, Dual, is_gate, on_numbers, value_and_slope
+from bpfast.ops.dual import ALIASES, COMPOSED, FUNCTIONS, SLOPES, Dual, is_gate, on_numbers
 from bpfast.ops.rewire import NoKey, key_of
 
 HALF = 0.5

@@ -16,7 +16,7 @@ import numpy as np
 
 from .rewire import rewired
 
-__all__ = ["FUNCTIONS", "Dual", "is_gate", "on_numbers", "value_and_slope"]
+__all__ = ["FUNCTIONS", "Dual", "is_gate", "on_numbers", "slope_of"]
 
 TWO_PER_ROOT_PI = 2 / math.sqrt(math.pi)
 OPERATORS = "add", "sub", "mul", "truediv", "floordiv", "mod", "pow"
@@ -36,13 +36,13 @@ SLOPES = {
     "sub":      (lambda a, b, y: 1,               lambda a, b, y: -1),
     "mul":      (lambda a, b, y: b,               lambda a, b, y: a),
     "truediv":  (lambda a, b, y: 1 / b,           lambda a, b, y: -y * (1 / b)),
-    "pow":      (_power_slope,                    lambda a, b, y: where(a == 0, 0.0, y * log(a))),
+    "pow":      (_power_slope,                    lambda a, b, y: where((a == 0) | (y == math.inf), 0.0, y * log(a))),
     "neg":      (lambda x, y: -1,),
     "abs":      (lambda x, y: sign(x),),
     "floor":    (lambda x, y: 0,),
     "ceil":     (lambda x, y: 0,),
-    "exp":      (lambda x, y: y,),
-    "expm1":    (lambda x, y: y + 1,),
+    "exp":      (lambda x, y: where(y == math.inf, 0.0, y),),  # beyond overflow 0, so that 1 / (1 + exp(-x)) has 0, not nan
+    "expm1":    (lambda x, y: where(y == math.inf, 0.0, y + 1),),
     "log":      (lambda x, y: 1 / x,),
     "log1p":    (lambda x, y: 1 / (1 + x),),
     "sqrt":     (lambda x, y: 0.5 / y,),
@@ -90,7 +90,7 @@ class Dual:
     functions = SimpleNamespace(
         **{name: getattr(np, name) for name in SLOPES if hasattr(np, name)},
         truediv=np.divide, sub=np.subtract, mul=np.multiply, neg=np.negative,
-        erf=lambda x: np.float64(math.erf(x)), sigmoid=lambda x: 1 / (1 + np.exp(-x)),
+        erf=lambda x: np.result_type(x).type(math.erf(x)), sigmoid=lambda x: 1 / (1 + np.exp(-x)),
         where=lambda condition, a, b: np.where(condition, a, b) if np.ndim(condition) else a if condition else b,
     )
 
@@ -187,37 +187,39 @@ def _number(x):
     return float(value)
 
 
-def on_numbers(function):
+def _narrowed(number):
+    """What float32 arithmetic holds of a number that constants have widened."""
+    if isinstance(number, Dual):
+        return Dual(_narrowed(number.value), _narrowed(number.slope))
+    return np.float32(number) if isinstance(number, np.float64) else number
+
+
+def _in_float32(function):
+    return lambda *numbers: _narrowed(function(*map(_narrowed, numbers)))
+
+
+FUNCTIONS_OF = {np.float64: FUNCTIONS,
+                np.float32: {name: _in_float32(function) for name, function in FUNCTIONS.items()}}
+
+
+def on_numbers(function, kind=np.float64, errors="ignore"):
     """A user's function, for plain numbers, by the rules of compiled code: nothing raises, 1 / 0 is inf.
 
+    ``kind`` is the type in which it computes; with errors="raise", FloatingPointError tells where nan or inf come from.
     -> a function of floats that returns a float, or a tuple of floats.
     """
-    copy = rewired(function, FUNCTIONS)
+    return _of_floats(rewired(function, FUNCTIONS_OF[kind]), kind, errors)
 
+
+def slope_of(function, kind=np.float64, errors="ignore"):
+    """-> the derivative of a user's function with respect to its first argument, likewise."""
+    return _of_floats(_sloped(function, FUNCTIONS_OF[kind]), kind, errors)
+
+
+def _of_floats(copy, kind, errors):
     def on_floats(*arguments):
-        with np.errstate(all="ignore"):
-            return _number(copy(*map(np.float64, arguments)))
-
-    on_floats.__name__ = function.__name__
-    return on_floats
-
-
-def value_and_slope(function, *arguments, argument=0):
-    """-> f(*arguments), df/dx with respect to the argument of this number; both float."""
-    numbers = [np.float64(number) for number in arguments]
-    numbers[argument] = Dual(numbers[argument], np.float64(1))
-    with np.errstate(all="ignore"):
-        value, slope = parts(rewired(function, FUNCTIONS)(*numbers))
-    return float(value), float(0.0 if slope is None else slope)
-
-
-def slope_of(function):
-    """-> the derivative of a user's function with respect to its first argument, as a function of floats."""
-    copy = _sloped(function)
-
-    def on_floats(*arguments):
-        with np.errstate(all="ignore"):
-            return float(copy(*map(np.float64, arguments)))
+        with np.errstate(all=errors, under="ignore"):
+            return _number(copy(*map(kind, arguments)))
 
     return on_floats
 
@@ -287,8 +289,8 @@ class _Sign:
         return self >= other and self <= other
 
 
-def _sloped(function):
-    copy = rewired(function, FUNCTIONS)
+def _sloped(function, functions=FUNCTIONS):
+    copy = rewired(function, functions)
 
     def slope(x, *others):
         found = parts(copy(Dual(x, np.ones_like(x)), *others))[1]

@@ -107,7 +107,7 @@ cdef class Written:
     cdef bp_loss loss
     cdef bp_update update
 
-    def __cinit__(self, op, str level, int real_size):
+    def __cinit__(self, op, own_slope, str level, int real_size):
         cdef const bp_kernels *kernels = find_kernels(level, real_size)
         self.code, self.name = op.compiled(np.dtype(f"f{real_size}")), op.name.encode()
         cdef size_t run = getattr(self.code, "run", 0)
@@ -125,24 +125,29 @@ cdef class Written:
             self.update.name, self.update.n_slots, self.update.run = self.name, len(op.slots), <bp_update_run *>run
 
 
-written = cache(Written)  # for as long as the process lives, as the tables
+_written = cache(Written)  # for as long as the process lives, as the tables
+
+
+cdef Written written(op, const bp_kernels *kernels):
+    """The row; an op may be given another derivative, so that the op alone does not tell it."""
+    return _written(op, op.own_slope, kernels.level.decode(), kernels.real_size)
 
 
 cdef const bp_activation *find_activation(const bp_kernels *kernels, op) except NULL:
     if op.function is not None:
-        return &(<Written>written(op, kernels.level.decode(), kernels.real_size)).activation
+        return &written(op, kernels).activation
     return <const bp_activation *>find_row(kernels.activations, sizeof(bp_activation), op.name)
 
 
 cdef const bp_loss *find_loss(const bp_kernels *kernels, op) except NULL:
     if op.function is not None:
-        return &(<Written>written(op, kernels.level.decode(), kernels.real_size)).loss
+        return &written(op, kernels).loss
     return <const bp_loss *>find_row(kernels.losses, sizeof(bp_loss), op.name)
 
 
 cdef const bp_update *find_update(const bp_kernels *kernels, op) except NULL:
     if op.function is not None:
-        return &(<Written>written(op, kernels.level.decode(), kernels.real_size)).update
+        return &written(op, kernels).update
     return <const bp_update *>find_row(kernels.updates, sizeof(bp_update), op.name)
 
 

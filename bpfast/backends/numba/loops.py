@@ -7,6 +7,7 @@ KINDS says for each kind of function which C functions are made; their arguments
 """
 
 import re
+import warnings
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -16,12 +17,14 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from ...ops.dual import FUNCTIONS
+from ...ops.objections import slow_loops, where
 from ...ops.rewire import plain_function, rewired
 from .dual import real
 from .emit import BITS, Emitted
 from .refusals import CannotCompile, checked, explained
 
 LANES = 16
+STORED = re.compile(r"store <\d+ x .*!llvm\.access\.group")  # by a loop that has become vectors
 ROWS, BLOCK = 4, 64  # rows and outputs of which a loss keeps the values at a time, and adds them side by side
 INT, BYTE, DOUBLE = ir.IntType(tuple.__itemsize__ * 8), ir.IntType(32), BITS[64]
 
@@ -347,7 +350,7 @@ KINDS = {"forward": make_forward, "forward_slope": make_forward_slope, "loss": m
 
 def helper(function):
     """What a user's function calls, as Numba compiles it: into the caller."""
-    return njit(checked(function), error_model="numpy", forceinline=True, no_cpython_wrapper=True,
+    return njit(function, error_model="numpy", forceinline=True, no_cpython_wrapper=True,
                 no_cfunc_wrapper=True)
 
 
@@ -378,5 +381,16 @@ def optimized(bits, jobs):
 
 
 def machine_code(bits, jobs):
-    """-> the bytes of an object file with the C functions of jobs (kind, function, *others)."""
-    return optimized(bits, [*jobs]).emit_native_object()
+    """-> the bytes of an object file with the C functions of jobs (kind, function, *others); warns of slow ones."""
+    jobs = [*jobs]
+    library = optimized(bits, jobs)
+    kernels = re.findall(r"^define [^\n]*@bpfast_.*?^}", library.get_llvm_str(), re.MULTILINE | re.DOTALL)
+    if not all(map(STORED.search, kernels)):
+        parts = [plain_function(part) for _, *others in jobs for part in others if callable(part)]
+        if not any(True for part in parts for _ in slow_loops(part)):  # of which its definition has warned
+            code = parts[0].__code__
+            place = code.co_filename, code.co_firstlineno
+            warnings.warn_explicit(
+                f"{parts[0].__name__} does not vectorise, it runs number by number ({where(*place)}): write loops of "
+                "fixed length and few rounds, for _ in range(8)", UserWarning, *place)
+    return library.emit_native_object()
