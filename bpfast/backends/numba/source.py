@@ -1,0 +1,110 @@
+"""Source text of kernels: loops over the elements of arrays around the text of a row, and the door to each kernel.
+
+A kernel is a function of matrices that it reads and writes, each (rows, columns) and contiguous, and of what these
+names stand for:
+    settings   float64   constants of this call, such as hyperparameters
+    now        int64     rows in the batch, seed, step
+    scalars    float64   the learning rate and the scalars of the update's rule in this step
+    shares     float64   of each row: IN its share of the batch's weight, OUT (from the loss) this times its loss
+"""
+
+from inspect import signature
+from typing import NamedTuple
+
+import numba
+from numba import types
+
+from .texts import OPTIONS, compiled_once, on_scalars
+
+COMMON = ("settings", "now", "scalars", "shares")
+
+
+class Elementwise(NamedTuple):
+    """The kernel ``written[i] = text(read[i], ..., numbers)``; a tuple of names is written by a text that gives one.
+
+    Names of arrays may be among those read and those written; ``numbers`` are expressions.
+    """
+
+    text: object
+    read: tuple
+    written: str | tuple
+    numbers: tuple = ()
+
+    def function(self, dtype):
+        several = isinstance(self.written, tuple)
+        arrays = [*dict.fromkeys((*self.read, *(self.written if several else (self.written,))))]
+        elements = [f"{name}[i]" for name in self.read]
+        constants = [f"c{k}" for k in range(len(self.numbers))]
+        lines = [f"def loop({', '.join((*arrays, *COMMON))}):",
+                 *(f"    {name} = {name}.reshape({name}.size)" for name in arrays),
+                 *(f"    {name} = real({number})" for name, number in zip(constants, self.numbers)),
+                 f"    for i in range({arrays[0]}.size):",
+                 f"        {''.join(f'{name}[i], ' for name in self.written) if several else f'{self.written}[i]'} = "
+                 f"text({', '.join(elements + constants)})"]
+        return defined("\n".join(lines), text=on_scalars(self.text, dtype), real=numba.from_dtype(dtype))
+
+
+class ElementwiseLoss(NamedTuple):
+    """The kernel of a loss whose values of the outputs of a row are added up, or averaged."""
+
+    value: object
+    gradient: object
+    n_hyper: int
+    mean: bool
+
+    def function(self, dtype):
+        arguments = ", ".join(["y[r, j], t[r, j]", *(f"real(settings[{k}])" for k in range(self.n_hyper))])
+        return defined(f"""
+def loss(y, t, delta, settings, shares):
+    for r in range(len(y)):
+        share, total = shares[r] / {'y.shape[1]' if self.mean else '1'}, 0.0
+        factor = real(share)
+        for j in range(y.shape[1]):
+            total += value({arguments})
+            delta[r, j] = gradient({arguments}) * factor
+        shares[r] = share * total
+""", value=on_scalars(self.value, dtype), gradient=on_scalars(self.gradient, dtype), real=numba.from_dtype(dtype))
+
+
+def defined(source, **scope):
+    """The last function that a source text defines."""
+    exec(source, scope)
+    return scope[source[source.index("def ") + 4 : source.index("(")]]
+
+
+@numba.njit(**OPTIONS)
+def matrix(memory, place, n):
+    """What lies at a place: its offset, rows (a number, and one for each of n), and columns."""
+    rows, columns = place[1] + place[2] * n, place[3]
+    return memory[place[0] : place[0] + rows * columns].reshape(rows, columns)
+
+
+def operands(kernel, dtype):
+    """The names of the matrices that a kernel takes."""
+    return [name for name in signature(_function(kernel, dtype)).parameters if name not in COMMON]
+
+
+@compiled_once
+def _function(kernel, dtype):
+    return kernel.function(dtype) if isinstance(kernel, (Elementwise, ElementwiseLoss)) else kernel
+
+
+@compiled_once
+def address(kernel, dtype):
+    """-> the C function of (memory, places, *COMMON) that calls a kernel, compiled; its ``address`` is what is called.
+
+    Kernels that differ in no more than sizes, places and hyperparameters are one.
+    """
+    matrices = iter(range(99))
+    function = _function(kernel, dtype)
+    arguments = (name if name in COMMON else f"matrix(memory, places[{next(matrices)}], now[0])"
+                 for name in signature(function).parameters)
+    source = f"def door(memory, places, {', '.join(COMMON)}):\n    function({', '.join(arguments)})"
+    door = defined(source, function=numba.njit(function, **OPTIONS), matrix=matrix)
+    return numba.cfunc(types.void(*arguments_of(dtype)), **OPTIONS)(door)
+
+
+def arguments_of(dtype):
+    """The types of memory, places, *COMMON."""
+    real, whole, double = numba.from_dtype(dtype), types.int64, types.float64
+    return real[::1], whole[:, ::1], double[::1], whole[::1], double[::1], double[::1]
