@@ -9,15 +9,14 @@ import math
 import numba
 import numpy as np
 
-from ...ops.dropout import dropout_backward, dropout_forward
-from ...ops.norms import normalize, standardize_backward, standardize_forward
+from ...ops.dropout import dropout_forward
+from ...ops.norms import normalize
 from ...ops.random import DROPOUT
 from ...ops.special import LEAST, log_least
 from .texts import OPTIONS, on_scalars
 
 compiled = numba.njit(**OPTIONS)
-normalize, dropout_forward, dropout_backward, standardize_forward, standardize_backward = map(
-    compiled, (normalize, dropout_forward, dropout_backward, standardize_forward, standardize_backward))
+normalize, dropout_forward = compiled(normalize), compiled(dropout_forward)
 
 log_least = on_scalars(log_least, np.dtype(np.float64))
 
@@ -43,33 +42,11 @@ def dense_delta(dz, weight, dx):
     np.dot(dz, weight.T, dx)
 
 
-def scale_forward(x, scale, z):
-    for r in range(len(x)):
-        for j in range(x.shape[1]):
-            z[r, j] = x[r, j] * scale[0, j]
-
-
 def scale_gradient(dz, x, dscale):
     dscale[:] = 0
     for r in range(len(x)):
         for j in range(x.shape[1]):
             dscale[0, j] += dz[r, j] * x[r, j]
-
-
-def scale_delta(dz, scale, dx):
-    scale_forward(dz, scale, dx)
-
-
-def standardize(x, mean, deviation, z):
-    for r in range(len(x)):
-        for j in range(x.shape[1]):
-            z[r, j] = standardize_forward(x[r, j], mean[0, j], deviation[0, j])
-
-
-def standardize_delta(dz, deviation, dx):
-    for r in range(len(dz)):
-        for j in range(dz.shape[1]):
-            dx[r, j] = standardize_backward(dz[r, j], deviation[0, j])
 
 
 # -- norms ---------------------------------------------------------------------------------------------------
@@ -184,12 +161,6 @@ def dropout(x, factor, z, settings, now):
                 keeps = words[k] >= threshold
                 factor[r, j] = kept if keeps else 0
                 z[r, j] = dropout_forward(x[r, j], factor[r, j], addend if keeps else dropped)
-
-
-def dropout_delta(dz, factor, dx):
-    for r in range(len(dz)):
-        for j in range(dz.shape[1]):
-            dx[r, j] = dropout_backward(dz[r, j], factor[r, j])
 
 
 # -- softmax -------------------------------------------------------------------------------------------------

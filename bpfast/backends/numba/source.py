@@ -8,6 +8,7 @@ names stand for:
     shares     float64   of each row: IN its share of the batch's weight, OUT (from the loss) this times its loss
 """
 
+from collections.abc import Callable
 from inspect import signature
 from typing import NamedTuple
 
@@ -20,35 +21,40 @@ COMMON = ("settings", "now", "scalars", "shares")
 
 
 class Elementwise(NamedTuple):
-    """The kernel ``written[i] = text(read[i], ..., numbers)``; a tuple of names is written by a text that gives one.
+    """The kernel ``written[r, j] = text(read[r, j], ..., numbers)``; a tuple is written by a text that gives one.
 
-    Names of arrays may be among those read and those written; ``numbers`` are expressions.
+    Arrays may be both read and written; of those that are ``columns`` the element is [0, j]; ``numbers`` are
+    expressions.
     """
 
-    text: object
+    text: Callable
     read: tuple
     written: str | tuple
     numbers: tuple = ()
+    columns: tuple = ()
 
     def function(self, dtype):
-        several = isinstance(self.written, tuple)
-        arrays = [*dict.fromkeys((*self.read, *(self.written if several else (self.written,))))]
-        elements = [f"{name}[i]" for name in self.read]
-        constants = [f"c{k}" for k in range(len(self.numbers))]
-        lines = [f"def loop({', '.join((*arrays, *COMMON))}):",
-                 *(f"    {name} = {name}.reshape({name}.size)" for name in arrays),
-                 *(f"    {name} = real({number})" for name, number in zip(constants, self.numbers)),
-                 f"    for i in range({arrays[0]}.size):",
-                 f"        {''.join(f'{name}[i], ' for name in self.written) if several else f'{self.written}[i]'} = "
-                 f"text({', '.join(elements + constants)})"]
-        return defined("\n".join(lines), text=on_scalars(self.text, dtype), real=numba.from_dtype(dtype))
+        written = self.written if isinstance(self.written, tuple) else (self.written,)
+        arrays = [*dict.fromkeys((*self.read, *written))]
+        constants = [f"c{k}" for k, _ in enumerate(self.numbers)]
+        read, to = ([f"{name}[{0 if name in self.columns else 'r'}, j]" for name in names]
+                    for names in (self.read, written))
+        lines = [
+            *(f"{name} = real({number})" for name, number in zip(constants, self.numbers)),
+            *(f"{name} = {name}.reshape(1, {name}.size)" for name in arrays if not self.columns),  # one long row
+            f"for r in range(len({arrays[0]})):",
+            f"    for j in range({arrays[0]}.shape[1]):",
+            f"        {', '.join(to)}{',' * (written == self.written)} = text({', '.join(read + constants)})",
+        ]
+        return defined(f"def loop({', '.join((*arrays, *COMMON))}):\n    " + "\n    ".join(lines),
+                       text=on_scalars(self.text, dtype), real=numba.from_dtype(dtype))
 
 
 class ElementwiseLoss(NamedTuple):
     """The kernel of a loss whose values of the outputs of a row are added up, or averaged."""
 
-    value: object
-    gradient: object
+    value: Callable
+    gradient: Callable
     n_hyper: int
     mean: bool
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...ops.dropout import alpha_dropout_constants, dropout_constants
-from ...ops.norms import batch_norm_learn
+from ...ops.dropout import alpha_dropout_constants, dropout_backward, dropout_constants
+from ...ops.norms import batch_norm_learn, standardize_backward, standardize_forward
 from ...ops.regularization import NO_RESTRAINT, add_penalty, clip_value, decayed
 from ..base import LINEAR
 from . import kernels
@@ -27,6 +27,10 @@ def plus(x, x2):
     return x + x2
 
 
+def times(x, scale):
+    return x * scale
+
+
 class Kind(NamedTuple):
     """Kernels of an instruction: z = op(x), dE/d(parameter), dE/d(input) for each input, and of what it learns."""
 
@@ -38,7 +42,11 @@ class Kind(NamedTuple):
 
 COPY, COPY_BACK = Elementwise(copy, ("x",), "z"), Elementwise(copy, ("dz",), "dx")
 ADD, ADD_TO = (Elementwise(plus, ("x", "x2"), to) for to in ("z", "x"))
-DROPOUT = Kind(kernels.dropout, None, (kernels.dropout_delta,))
+SCALE = Elementwise(times, ("x", "scale"), "z", columns=("scale",))
+SCALE_BACK = Elementwise(times, ("dz", "scale"), "dx", columns=("scale",))
+STANDARDIZE = Elementwise(standardize_forward, ("x", "mean", "deviation"), "z", columns=("mean", "deviation"))
+STANDARDIZE_BACK = Elementwise(standardize_backward, ("dz", "deviation"), "dx", columns=("deviation",))
+DROPOUT = Kind(kernels.dropout, None, (Elementwise(dropout_backward, ("dz", "factor"), "dx"),))
 LEARN = Elementwise(batch_norm_learn, ("mean", "variance", "batch_mean", "batch_variance"), ("mean", "variance"),
                     ("settings[2] * now[0]", "settings[1]"))
 KINDS = {
@@ -46,8 +54,8 @@ KINDS = {
     "activation": Kind(None, None, (COPY_BACK,)),
     "reshape": Kind(COPY, None, (COPY_BACK,)),
     "add": Kind(ADD, None, (COPY_BACK, COPY_BACK)),
-    "scale": Kind(kernels.scale_forward, kernels.scale_gradient, (kernels.scale_delta,)),
-    "standardize": Kind(kernels.standardize, None, (kernels.standardize_delta,)),
+    "scale": Kind(SCALE, kernels.scale_gradient, (SCALE_BACK,)),
+    "standardize": Kind(STANDARDIZE, None, (STANDARDIZE_BACK,)),
     "dropout": DROPOUT,
     "alpha_dropout": DROPOUT,
     "batch_norm": Kind(kernels.batch_norm_forward, kernels.batch_norm_gradient, (kernels.batch_norm_delta,), LEARN),
