@@ -6,17 +6,15 @@ what lies at a name tape.py says, and source.py what ``settings``, ``now``, ``sc
 
 import math
 
-import numba
 import numpy as np
 
 from ...ops.dropout import dropout_forward
 from ...ops.norms import normalize
 from ...ops.random import DROPOUT
 from ...ops.special import LEAST, log_least
-from .texts import OPTIONS, on_scalars
+from .texts import inline, on_scalars
 
-compiled = numba.njit(**OPTIONS)
-normalize, dropout_forward = compiled(normalize), compiled(dropout_forward)
+normalize, dropout_forward = inline(normalize), inline(dropout_forward)
 
 log_least = on_scalars(log_least, np.dtype(np.float64))
 
@@ -88,7 +86,7 @@ def batch_norm_delta(dz, x, scale, batch_mean, batch_variance, dscale, dshift, d
             dx[r, j] = centred * scale[0, j] / math.sqrt(batch_variance[0, j] + eps)
 
 
-@compiled
+@inline
 def _statistics(row):
     mean = variance = row.dtype.type(0)
     for x in row:
@@ -135,7 +133,7 @@ def layer_norm_delta(dz, x, scale, dx, settings):
 LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-@compiled
+@inline
 def _philox(c0, c1, c2, c3, k0, k1):
     """-> the four words of ``random.philox`` for one counter and key."""
     for _ in range(10):
@@ -166,7 +164,7 @@ def dropout(x, factor, z, settings, now):
 # -- softmax -------------------------------------------------------------------------------------------------
 
 
-@compiled
+@inline
 def _exponentials(x, y):
     """y = exp(x - max x) of a row; -> the maximum, the sum of y."""
     largest, total = x[0], 0.0

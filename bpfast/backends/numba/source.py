@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numba
 from numba import types
 
-from .texts import OPTIONS, compiled_once, on_scalars
+from .texts import OPTIONS, compiled_once, inline, on_scalars
 
 COMMON = ("settings", "now", "scalars", "shares")
 
@@ -78,7 +78,7 @@ def defined(source, **scope):
     return scope[source[source.index("def ") + 4 : source.index("(")]]
 
 
-@numba.njit(**OPTIONS)
+@inline
 def matrix(memory, place, n):
     """What lies at a place: its offset, rows (a number, and one for each of n), and columns."""
     rows, columns = place[1] + place[2] * n, place[3]
@@ -106,7 +106,7 @@ def address(kernel, dtype):
     arguments = (name if name in COMMON else f"matrix(memory, places[{next(matrices)}], now[0])"
                  for name in signature(function).parameters)
     source = f"def door(memory, places, {', '.join(COMMON)}):\n    function({', '.join(arguments)})"
-    door = defined(source, function=numba.njit(function, **OPTIONS), matrix=matrix)
+    door = defined(source, function=inline(function), matrix=matrix)
     return numba.cfunc(types.void(*arguments_of(dtype)), **OPTIONS)(door)
 
 

@@ -11,6 +11,7 @@ import numba
 from ...ops.special import log_least
 
 OPTIONS = {"error_model": "numpy", "fastmath": {"contract"}}  # a division by zero is no exception; a * b + c may fuse
+inline = numba.njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # for what compiled code alone calls
 
 COMPILING = threading.RLock()
 if hasattr(os, "register_at_fork"):  # a process forked within a compilation would wait for its end for ever
@@ -29,19 +30,19 @@ def compiled_once(compile):
     return locked
 
 
-@numba.njit(**OPTIONS)
+@inline
 def _where(condition, a, b):
     if condition:
         return a
     return b
 
 
-@numba.njit(**OPTIONS)
+@inline
 def _normal_cdf(x):
     return 0.5 * math.erfc(-x * math.sqrt(0.5))
 
 
-@numba.njit(**OPTIONS)
+@inline
 def _clip(x, low, high):
     return _where(x < low, low, _where(x > high, high, x))
 
@@ -58,7 +59,7 @@ def on_scalars(text, dtype):
     if text is not log_least:
         scope["log_least"] = on_scalars(log_least, dtype)
     code = text.__code__.replace(co_consts=tuple(map(of_dtype, text.__code__.co_consts)))
-    return numba.njit(FunctionType(code, scope, text.__name__, text.__defaults__, text.__closure__), **OPTIONS)
+    return inline(FunctionType(code, scope, text.__name__, text.__defaults__, text.__closure__))
 
 
 @compiled_once
