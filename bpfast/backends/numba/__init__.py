@@ -26,7 +26,7 @@ def _update_loop(rule, n_arrays, dtype):
     names = rule.__code__.co_varnames[: rule.__code__.co_argcount]
     arrays, scalars = names[: 1 + n_arrays], names[1 + n_arrays :]
     kernel = Elementwise(rule, arrays, arrays[1:], numbers("scalars", len(scalars)))
-    real, double = numba.from_dtype(dtype)[::1], numba.float64[::1]
+    real, double = numba.from_dtype(dtype)[:, ::1], numba.float64[::1]
     signature = numba.void(*[real] * len(arrays), double, numba.int64[::1], double, double)
     return numba.njit(signature, **OPTIONS)(kernel.function(dtype))
 
@@ -44,7 +44,7 @@ class Kernels(reference.Kernels):
 
     def _updated(self, rule, g, arrays, scalars):
         """-> what the rule makes of w and the slots."""
-        flat = [np.array(array, self.dtype).ravel() for array in (g, *arrays)]
+        flat = [np.array(array, self.dtype).reshape(1, -1) for array in (g, *arrays)]
         none = np.empty(0)
         _update_loop(rule, len(arrays), self.dtype)(*flat, none, np.empty(0, np.int64), np.array(scalars), none)
         return tuple(array.reshape(np.shape(g)) for array in flat[1:])

@@ -18,6 +18,14 @@ normalize, dropout_forward = inline(normalize), inline(dropout_forward)
 
 log_least = on_scalars(log_least, np.dtype(np.float64))
 
+
+@inline
+def clear(row):
+    """(1, n) zeros; a slice assigned to takes longer to compile."""
+    for j in range(row.shape[1]):
+        row[0, j] = 0
+
+
 # -- layers --------------------------------------------------------------------------------------------------
 
 
@@ -30,7 +38,7 @@ def dense_forward(x, weight, bias, z):
 
 def dense_gradient(dz, x, dweight, dbias):
     np.dot(x.T, dz, dweight)
-    dbias[:] = 0
+    clear(dbias)
     for r in range(len(dz)):
         for j in range(dz.shape[1]):
             dbias[0, j] += dz[r, j]
@@ -41,7 +49,7 @@ def dense_delta(dz, weight, dx):
 
 
 def scale_gradient(dz, x, dscale):
-    dscale[:] = 0
+    clear(dscale)
     for r in range(len(x)):
         for j in range(x.shape[1]):
             dscale[0, j] += dz[r, j] * x[r, j]
@@ -52,7 +60,8 @@ def scale_gradient(dz, x, dscale):
 
 def batch_norm_forward(x, scale, shift, batch_mean, batch_variance, z, settings):
     eps, n = x.dtype.type(settings[0]), x.dtype.type(len(x))
-    batch_mean[:], batch_variance[:] = 0, 0
+    clear(batch_mean)
+    clear(batch_variance)
     for r in range(len(x)):
         for j in range(x.shape[1]):
             batch_mean[0, j] += x[r, j]
@@ -70,7 +79,8 @@ def batch_norm_forward(x, scale, shift, batch_mean, batch_variance, z, settings)
 
 def batch_norm_gradient(dz, x, batch_mean, batch_variance, dscale, dshift, settings):
     eps, one, zero = x.dtype.type(settings[0]), x.dtype.type(1), x.dtype.type(0)
-    dscale[:], dshift[:] = 0, 0
+    clear(dscale)
+    clear(dshift)
     for r in range(len(x)):
         for j in range(x.shape[1]):
             dshift[0, j] += dz[r, j]
@@ -107,7 +117,8 @@ def layer_norm_forward(x, scale, shift, z, settings):
 
 def layer_norm_gradient(dz, x, dscale, dshift, settings):
     eps, one, zero = x.dtype.type(settings[0]), x.dtype.type(1), x.dtype.type(0)
-    dscale[:], dshift[:] = 0, 0
+    clear(dscale)
+    clear(dshift)
     for r in range(len(x)):
         mean, variance = _statistics(x[r])
         for j in range(x.shape[1]):

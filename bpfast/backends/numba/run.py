@@ -32,7 +32,7 @@ def _run(memory, kernels, places, settings, passes, sources, strides, weight, ro
          counts, sums):
     """Train on the batches of ``rows``; -> how many rows are done, all or those before a loss that is not finite.
 
-    memory, places (kernels, operands, 4), settings (kernels, ...), passes    see tape.py
+    memory, places (kernels, operands, 5), settings (kernels, ...), passes    see tape.py
     kernels, sources, strides    the kernels' addresses; the addresses and strides of X and y
     coefficients                 (steps, 1 + k): the learning rate of every step, the scalars of its update
     counts                       steps of the state, the row of the next in ``coefficients``, rows of the steps made

@@ -41,7 +41,6 @@ class Elementwise(NamedTuple):
                     for names in (self.read, written))
         lines = [
             *(f"{name} = real({number})" for name, number in zip(constants, self.numbers)),
-            *(f"{name} = {name}.reshape(1, {name}.size)" for name in arrays if not self.columns),  # one long row
             f"for r in range(len({arrays[0]})):",
             f"    for j in range({arrays[0]}.shape[1]):",
             f"        {', '.join(to)}{',' * (written == self.written)} = text({', '.join(read + constants)})",
@@ -80,8 +79,8 @@ def defined(source, **scope):
 
 @inline
 def matrix(memory, place, n):
-    """What lies at a place: its offset, rows (a number, and one for each of n), and columns."""
-    rows, columns = place[1] + place[2] * n, place[3]
+    """What lies at a Place of the tape, in a batch of n rows."""
+    rows, columns = place[1] + place[2] * n, place[3] + place[4] * n
     return memory[place[0] : place[0] + rows * columns].reshape(rows, columns)
 
 

@@ -69,12 +69,17 @@ ROWWISE = {  # name of a row -> its kernels
 
 
 class Place(NamedTuple):
-    """Where a matrix lies in memory: it has ``rows``, and ``per_row`` for each row of the batch."""
+    """Where a matrix lies in memory: (rows + n rows_each, columns + n columns_each) in a batch of n rows."""
 
     offset: int
     rows: int
-    per_row: int
+    rows_each: int
     columns: int
+    columns_each: int = 0
+
+    def line(self):
+        """The same numbers as one row."""
+        return Place(self.offset, 1, 0, self.rows * self.columns, self.rows_each * self.columns)
 
     def of(self, memory):
         """The matrix, of a place whose size is fixed."""
@@ -97,7 +102,7 @@ class Layout:
 class Tape:
     """The kernels of a step of at most ``capacity`` rows, in order; the first two gather X and y.
 
-    ``addresses`` (kernels,), ``places`` (kernels, operands, 4) and ``settings`` (kernels, ...) are those of each;
+    ``addresses`` (kernels,), ``places`` (kernels, operands, 5) and ``settings`` (kernels, ...) are those of each;
     ``passes`` of them find the gradient, the others make the step.  ``size`` is that of the memory, ``constants`` tells
     what must stand there.
     """
@@ -130,7 +135,7 @@ class Tape:
         return Place(offset, 0, rows, columns) if batch else Place(offset, rows, 0, columns)
 
     def _like(self, place):
-        return self._take(1, place.per_row, place.columns)
+        return self._take(1, place.rows_each, place.columns)
 
     def _gradient_of(self, name):
         place = self.layout.places[name]
@@ -138,8 +143,10 @@ class Tape:
 
     def _call(self, kernel, places, settings=()):
         """Enter a kernel; ``places``: name -> Place, of which it takes those that it names."""
-        self.calls.append((address(kernel, self.dtype).address,
-                           [places[name] for name in operands(kernel, self.dtype)], settings))
+        chosen = [places[name] for name in operands(kernel, self.dtype)]
+        if isinstance(kernel, Elementwise) and not kernel.columns:
+            chosen = [place.line() for place in chosen]
+        self.calls.append((address(kernel, self.dtype).address, chosen, settings))
 
     # -- passes ------------------------------------------------------------------------------------
 
@@ -250,7 +257,7 @@ class Tape:
                     for place, n in zip((self.values[0], self.target), columns)]
         calls = gathered + self.calls
         self.addresses = np.array([address for address, _, _ in calls])
-        self.places = np.zeros((len(calls), max(len(places) for _, places, _ in calls), 4), np.int64)
+        self.places = np.zeros((len(calls), max(len(places) for _, places, _ in calls), 5), np.int64)
         self.settings = np.zeros((len(calls), max(1, *(len(settings) for _, _, settings in calls))))
         for n, (_, places, settings) in enumerate(calls):
             self.places[n, : len(places)] = places
@@ -265,7 +272,7 @@ def numbers(array, n, first=0):
 def settings_of(i, y):
     """The constants that the kernels of an instruction read."""
     if i.op in ("batch_norm", "layer_norm"):
-        return (*i.settings, y.per_row)
+        return (*i.settings, y.rows_each)
     if i.op in ("dropout", "alpha_dropout"):
         constants = dropout_constants if i.op == "dropout" else alpha_dropout_constants
         return (i.settings.number, round(i.settings.rate * 2**32), *constants(i.settings.rate))
