@@ -5,10 +5,11 @@ import time
 import numba
 import numpy as np
 
+from ...ops import random
 from ...ops.table import Update
 from .. import base
 from .. import numpy as reference
-from .run import DIVERGED, DONE, ROW, STEPS, can_gather, gather, runner
+from .run import DIVERGED, DONE, ROW, STEPS, can_gather, gather, runner, shuffle
 from .source import Elementwise
 from .tape import KINDS, LINE, Layout, Tape, numbers
 from .texts import OPTIONS, compiled_once, ufunc
@@ -69,6 +70,11 @@ class Plan(reference.Plan):
 
     def new_state(self, arrays):
         return State(self, arrays) if self.runs_compiled else reference.State(self, arrays)
+
+    def permutation(self, n, seed, epoch):
+        order = np.arange(n, dtype=np.intp)
+        shuffle()(order, random.words(n, seed, random.SHUFFLE, epoch))
+        return order
 
     def run_batches(self, state, workspace, data, rows, begin, coefficients, seconds):
         if not self.runs_compiled:

@@ -82,6 +82,19 @@ def runner(dtype):
 
 
 @compiled_once
+def shuffle():
+    """-> shuffle(order, drawn), which puts an order (n,) into that of ``random.permutation`` by its n draws."""
+
+    def swaps(order, drawn):
+        for k in range(order.size - 1):
+            last = order.size - 1 - k
+            chosen = numba.intp(numba.uint64(drawn[k]) * numba.uint64(last + 1) >> numba.uint64(32))
+            order[last], order[chosen] = order[chosen], order[last]
+
+    return numba.njit(types.void(types.intp[::1], types.uint32[::1]), nogil=True, **OPTIONS)(swaps)
+
+
+@compiled_once
 def gather(source, dtype):
     """The C function that converts rows of an array of one dtype into memory of another."""
     real = numba.from_dtype(dtype)
