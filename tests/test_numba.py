@@ -1,4 +1,4 @@
-"""The numba backend: no Python within a call, calls that are short, compilation by many threads, and what it falls to."""
+"""The numba backend: what it learns, no Python within a call, short calls, compilation in threads, falling back."""
 
 import sys
 
@@ -49,7 +49,7 @@ def check_fits(layers, loss, y, seed=4):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation(activation, rng):
-    layers = [bp.Dense(6, "tanh"), bp.Dense(6, activation), bp.Residual(bp.Activation(activation)), bp.Dense(2)]
+    layers = [bp.Dense(6, activation), bp.Dense(6, "tanh"), bp.Residual(bp.Activation(activation)), bp.Dense(2)]
     check_fits(layers, "squared_error", rng.normal(size=(21, 2)))
 
 
@@ -77,7 +77,8 @@ def test_no_python_within_a_call(plan):
     """The functions that Python enters are as many for 100 batches as for 10."""
     state, counts = plan.new_state(plan_arrays(plan)), []
     with plan.workspace() as workspace:
-        for n in (4, 20, 200):  # the first compiles
+        train(plan, state, workspace, 4)  # compiles
+        for n in (20, 200):
             entered = []
             sys.setprofile(lambda frame, event, arg, entered=entered: entered.append(event))
             try:
@@ -86,7 +87,7 @@ def test_no_python_within_a_call(plan):
                 sys.setprofile(None)
             counts.append(sum(event == "call" for event in entered))
     assert state.steps == 2 + 10 + 100
-    assert counts[1] == counts[2]
+    assert counts[0] == counts[1]
 
 
 def plan_arrays(plan):

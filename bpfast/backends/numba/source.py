@@ -24,7 +24,7 @@ class Elementwise(NamedTuple):
     """The kernel ``written[r, j] = text(read[r, j], ..., numbers)``; a tuple is written by a text that gives one.
 
     Arrays may be both read and written; of those that are ``columns`` the element is [0, j]; ``numbers`` are
-    expressions.
+    expressions.  One without ``columns`` is given its matrices as single rows, so that its loop is long.
     """
 
     text: Callable
@@ -95,8 +95,8 @@ def _function(kernel, dtype):
 
 
 @compiled_once
-def address(kernel, dtype):
-    """-> the C function of (memory, places, *COMMON) that calls a kernel, compiled; its ``address`` is what is called.
+def door_to(kernel, dtype):
+    """-> the compiled C function of (memory, places, *COMMON) that calls a kernel; it must outlive its ``address``.
 
     Kernels that differ in no more than sizes, places and hyperparameters are one.
     """

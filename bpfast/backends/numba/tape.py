@@ -11,10 +11,10 @@ import numpy as np
 
 from ...ops.dropout import alpha_dropout_constants, dropout_backward, dropout_constants
 from ...ops.norms import batch_norm_learn, standardize_backward, standardize_forward
-from ...ops.regularization import NO_RESTRAINT, add_penalty, clip_value, decayed
+from ...ops.regularization import add_penalty, clip_value, decayed
 from ..base import LINEAR
 from . import kernels
-from .source import Elementwise, ElementwiseLoss, address, operands
+from .source import Elementwise, ElementwiseLoss, door_to, operands
 
 LINE = 16  # numbers: places begin at cache lines
 
@@ -146,7 +146,7 @@ class Tape:
         chosen = [places[name] for name in operands(kernel, self.dtype)]
         if isinstance(kernel, Elementwise) and not kernel.columns:
             chosen = [place.line() for place in chosen]
-        self.calls.append((address(kernel, self.dtype).address, chosen, settings))
+        self.calls.append((door_to(kernel, self.dtype).address, chosen, settings))
 
     # -- passes ------------------------------------------------------------------------------------
 
@@ -224,7 +224,7 @@ class Tape:
         rule, slots, size = plan.update.rule, plan.update.slots, self.layout.size
         w = Place(0, 1, 0, self.layout.n_trained)
         g = w._replace(offset=self.gradient)
-        restraints = {name: plan.restraints.get(name, NO_RESTRAINT) for name in plan.program.shapes}
+        restraints = plan.restraints
         for name, (l1, l2, _, _) in restraints.items():
             if l1 or l2:
                 self._call(Elementwise(add_penalty, ("g", "w"), "g", numbers("settings", 2)),

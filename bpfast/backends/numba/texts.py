@@ -19,15 +19,18 @@ if hasattr(os, "register_at_fork"):  # a process forked within a compilation wou
 
 
 def compiled_once(compile):
-    """Keeps what a function compiles for its arguments; one thread compiles at a time."""
-    kept = cache(compile)
+    """Keeps what a function compiles for its arguments; one thread compiles, and none that finds it waits."""
+    kept = {}
 
     @wraps(compile)
-    def locked(*arguments):
-        with COMPILING:
-            return kept(*arguments)
+    def found(*arguments):
+        if arguments not in kept:
+            with COMPILING:
+                if arguments not in kept:
+                    kept[arguments] = compile(*arguments)
+        return kept[arguments]
 
-    return locked
+    return found
 
 
 @inline
