@@ -285,6 +285,11 @@ def calls_raises(x):
     return raises(x) + 1
 
 
+def prints(x):
+    print(x)
+    return x
+
+
 def unknown(x):
     return math.gamma(x)
 
@@ -310,6 +315,7 @@ def undefined(x):
     (makes_a_list, 0, "not on arrays or lists: write it for a scalar"),
     (forgets, 0, "return a number on every path"),
     (calls_raises, None, "raises cannot be compiled: .*cannot raise"),
+    (prints, None, "needs Python while it runs.*without print"),
     (unknown, 1, "gamma is not for the numbers here; .*known: abs, .*tanh"),
     (reduces, 1, "sum is not for the numbers here"),
     (misspelt, 1, "exq is not known; .*known: abs, .*tanh"),

@@ -16,10 +16,10 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from ...ops.dual import FUNCTIONS
-from ...ops.rewire import rewired
+from ...ops.rewire import plain_function, rewired
 from .dual import real
 from .emit import BITS, Emitted
-from .refusals import checked, explained
+from .refusals import CannotCompile, checked, explained
 
 LANES = 16
 ROWS, BLOCK = 4, 64  # rows and outputs of which a loss keeps the values at a time, and adds them side by side
@@ -150,7 +150,6 @@ class Kernel:
             self.module.add_metadata([text("llvm.loop.parallel_accesses"), self.access]),
             self.module.add_metadata([text("llvm.loop.vectorize.width"), number(width)]),
             self.module.add_metadata([text("llvm.loop.interleave.count"), number(lanes // width)]),
-            self.module.add_metadata([text("llvm.loop.vectorize.enable"), ir.Constant(ir.IntType(1), 1)]),
         ])
 
     @property
@@ -369,9 +368,15 @@ def optimized(bits, jobs):
             if not function.is_declaration and not function.name.startswith("bpfast_"):
                 function.linkage = "internal"  # wanted within our loops alone
         library.finalize()
+        declared = [function.name for function in library._final_module.functions if function.is_declaration]
+        needed = [name for name in declared if not name.startswith("llvm.")]
+        if needed:
+            name = plain_function(jobs[0][1]).__name__
+            raise CannotCompile(f"{name} cannot be compiled: it needs Python while it runs ({needed[0]}): write it "
+                                "with numbers alone, without print, texts, lists and dictionaries")
         return library
 
 
 def machine_code(bits, jobs):
     """-> the bytes of an object file with the C functions of jobs (kind, function, *others)."""
-    return optimized(bits, jobs).emit_native_object()
+    return optimized(bits, [*jobs]).emit_native_object()

@@ -1,21 +1,16 @@
 """The texts of the rows on scalars of one dtype, compiled, for the loops that call them."""
 
 import math
-import os
-import threading
 from functools import cache, wraps
 from types import FunctionType
 
 import numba
 
 from ...ops.special import log_least
+from .locks import COMPILING
 
 OPTIONS = {"error_model": "numpy", "fastmath": {"contract"}}  # a division by zero is no exception; a * b + c may fuse
 inline = numba.njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # for what compiled code alone calls
-
-COMPILING = threading.RLock()
-if hasattr(os, "register_at_fork"):  # a process forked within a compilation would wait for its end for ever
-    os.register_at_fork(before=COMPILING.acquire, after_in_parent=COMPILING.release, after_in_child=COMPILING.release)
 
 
 def compiled_once(compile):
