@@ -9,7 +9,7 @@ from samples import python, small_rows, small_trainer, targets_for
 import bpfast as bp
 from bpfast import backends
 from bpfast.backends import base
-from bpfast.backends import numba as compiled
+from bpfast.backends.numba import plan as compiled
 from bpfast.ops import ACTIVATIONS, LOSSES
 
 
