@@ -56,17 +56,15 @@ class Kernels(reference.Kernels):
 class Plan(reference.Plan):
     """The reference with these kernels, whose training runs in compiled code.
 
-    A program with instructions beyond ``tape.KINDS``, convolution and pooling, or with ops that users wrote, is trained
-    as the reference does, a step at a time in Python.
+    A program with instructions beyond ``tape.KINDS``, convolution and pooling, is trained as the reference does, a step
+    at a time in Python.
     """
 
     Kernels = Kernels
 
     def __init__(self, *args):
         super().__init__(*args)
-        ops = [self.loss, self.update, *(i.activation for i in self.trained.instructions)]
-        self.runs_compiled = self.update is not None and not any(op and op.function for op in ops) and all(
-            i.op in KINDS for i in self.trained.instructions)
+        self.runs_compiled = self.update is not None and all(i.op in KINDS for i in self.trained.instructions)
         self.layout = Layout(self.program)
 
     def new_workspace(self):

@@ -5,6 +5,7 @@ import math
 import numba
 from llvmlite import ir
 from numba import carray, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .texts import OPTIONS, compiled_once
@@ -16,16 +17,16 @@ READ_WHOLE, READ_DOUBLE = (types.Array(number, 1, "A", readonly=True) for number
 
 
 @intrinsic
-def call(typing, address, a, b, c, d, e, f):
-    """Call the C function at an address with these arguments."""
-    arguments = a, b, c, d, e, f
+def call(typing, address, arguments):
+    """Call the C function at an address with a tuple of arguments; pointers are whole numbers."""
 
     def generate(context, builder, signature, values):
-        function = ir.FunctionType(ir.VoidType(), [context.get_value_type(argument) for argument in arguments])
+        values = [values[0], *cgutils.unpack_tuple(builder, values[1])]
+        function = ir.FunctionType(ir.VoidType(), [value.type for value in values[1:]])
         builder.call(builder.inttoptr(values[0], function.as_pointer()), values[1:])
         return context.get_dummy_value()
 
-    return types.void(address, *arguments), generate
+    return types.void(address, arguments), generate
 
 
 def _run(memory, kernels, places, settings, passes, sources, strides, weight, rows, batch, coefficients, now, shares,
@@ -52,16 +53,16 @@ def _run(memory, kernels, places, settings, passes, sources, strides, weight, ro
             for r in range(n):
                 shares[r] /= total
             for i in range(2):
-                call(kernels[i], sources[i], strides[i], of_batch, memory, places[i, 0], now)
+                call(kernels[i], (sources[i], strides[i], of_batch, memory, places[i, 0], now))
             for i in range(2, passes):
-                call(kernels[i], memory, places[i], settings[i], now, scalars, shares)
+                call(kernels[i], (memory, places[i], settings[i], now, scalars, shares))
             for r in range(n):
                 loss += shares[r]
             if not math.isfinite(loss):
                 counts[DIVERGED] = 1
                 break
             for i in range(passes, kernels.size):
-                call(kernels[i], memory, places[i], settings[i], now, scalars, shares)
+                call(kernels[i], (memory, places[i], settings[i], now, scalars, shares))
             sums[LOSS] += loss * total
             sums[WEIGHT] += total
             counts[STEPS] += 1

@@ -13,7 +13,7 @@ from ...ops.dropout import alpha_dropout_constants, dropout_backward, dropout_co
 from ...ops.norms import batch_norm_learn, standardize_backward, standardize_forward
 from ...ops.regularization import add_penalty, clip_value, decayed
 from ..base import LINEAR
-from . import kernels
+from . import kernels, written
 from .source import Elementwise, ElementwiseLoss, door_to, operands
 
 LINE = 16  # numbers: places begin at cache lines
@@ -42,6 +42,7 @@ class Kind(NamedTuple):
 
 COPY, COPY_BACK = Elementwise(copy, ("x",), "z"), Elementwise(copy, ("dz",), "dx")
 ADD, ADD_TO = (Elementwise(plus, ("x", "x2"), to) for to in ("z", "x"))
+TIMES = Elementwise(times, ("dy", "x"), "dy")
 SCALE = Elementwise(times, ("x", "scale"), "z", columns=("scale",))
 SCALE_BACK = Elementwise(times, ("dz", "scale"), "dx", columns=("scale",))
 STANDARDIZE = Elementwise(standardize_forward, ("x", "mean", "deviation"), "z", columns=("mean", "deviation"))
@@ -66,6 +67,9 @@ ROWWISE = {  # name of a row -> its kernels
     "cross_entropy": kernels.cross_entropy,
     "softmax_cross_entropy": kernels.softmax_cross_entropy,
 }
+
+
+ON_LINES = written.forward_slope, written.update
 
 
 class Place(NamedTuple):
@@ -144,7 +148,7 @@ class Tape:
     def _call(self, kernel, places, settings=()):
         """Enter a kernel; ``places``: name -> Place, of which it takes those that it names."""
         chosen = [places[name] for name in operands(kernel, self.dtype)]
-        if isinstance(kernel, Elementwise) and not kernel.columns:
+        if kernel in ON_LINES or (isinstance(kernel, Elementwise) and not kernel.columns):
             chosen = [place.line() for place in chosen]
         self.calls.append((door_to(kernel, self.dtype).address, chosen, settings))
 
@@ -153,16 +157,15 @@ class Tape:
     def _forward(self, i):
         x, y = self.values[i.inputs[0]], self.values[i.output]
         z = x if i.op == "activation" else y if i.activation.keeps == "y" else self._like(y)
-        self.befores[i.output] = z
+        # what the adjoint reads of the pre-activation; of what users wrote, its slope
+        before = self.befores[i.output] = self._like(z) if i.activation.function and z == x else z
         if i.parameters or not self.trained.isdisjoint(i.inputs):
             self.trained.add(i.output)
         self.kept[i.output] = {"x": x, "x2": self.values[i.inputs[-1]], "z": z, **self._parts(i)}
         if KINDS[i.op].forward:
             self._call(KINDS[i.op].forward, self.kept[i.output], settings_of(i, y))
-        if z != y:
-            self._activate(i.activation, {"x": z, "y": y}, "y")
-        elif i.activation != LINEAR:
-            self._activate(i.activation, {"x": z, "y": y}, "x")
+        if z != y or i.activation != LINEAR:
+            self._activate(i.activation, {"x": z, "y": y, "slope": before}, "x" if z == y else "y")
 
     def _parts(self, i):
         """Name -> Place of the instruction's parameters, their gradients, its statistics, and what it keeps."""
@@ -181,6 +184,9 @@ class Tape:
         return parts
 
     def _activate(self, op, places, to):
+        if op.function:
+            code = written.machine_code(op, self.dtype)
+            return self._call(written.forward_slope, places, written.settings(code.forward_slope, op.values))
         if op.rowwise:
             kernel, _ = ROWWISE[op.name]
         else:
@@ -191,6 +197,8 @@ class Tape:
         """dE/dx of an activation y = f(x) from dE/dy."""
         if op.rowwise:
             _, kernel = ROWWISE[op.name]
+        elif op.function:
+            kernel = TIMES
         else:
             kernel = Elementwise(op.adjoint, ("dy", "x", "y"), to, numbers("settings", len(op.hyper)))
         self._call(kernel, places, op.values)
@@ -198,9 +206,14 @@ class Tape:
     def _loss(self, op):
         y = self.values[self.program.output]
         delta = self.deltas[self.program.output] = self._like(y)
+        places = {"y": y, "t": self.target, "delta": delta}
+        if op.function:
+            self._take(0, 1, LINE)  # beyond delta's end, where it writes
+            code = written.machine_code(op, self.dtype)
+            return self._call(written.loss, places, written.settings(code.run, op.values))
         kernel = ROWWISE[op.name] if op.rowwise else ElementwiseLoss(
             op.value, op.gradient, len(op.hyper), op.reduction == "mean")
-        self._call(kernel, {"y": y, "t": self.target, "delta": delta}, op.values)
+        self._call(kernel, places, op.values)
 
     def _backward(self, i):
         kind, dz, settings = KINDS[i.op], self.deltas[i.output], settings_of(i, self.values[i.output])
@@ -241,8 +254,14 @@ class Tape:
                 self._call(Elementwise(decayed, ("w",), "w", ("settings[0]", "scalars[0]")),
                            {"w": self.layout.places[name]}, (decay,))
         arrays = {"g": g, "w": w, **{slot: w._replace(offset=k * size) for k, slot in enumerate(slots, 1)}}
-        n_scalars = rule.__code__.co_argcount - len(arrays)
-        self._call(Elementwise(rule, tuple(arrays), ("w", *slots), numbers("scalars", n_scalars, 1)), arrays)
+        if plan.update.function:
+            code = written.machine_code(plan.update, self.dtype)
+            places = {**dict.fromkeys(("slot0", "slot1", "slot2"), w), "coefficients": self._take(0, 1, LINE)}
+            places.update(zip(("g", "w", "slot0", "slot1", "slot2"), arrays.values()))
+            self._call(written.update, places, written.settings(code.run))
+        else:
+            n_scalars = rule.__code__.co_argcount - len(arrays)
+            self._call(Elementwise(rule, tuple(arrays), ("w", *slots), numbers("scalars", n_scalars, 1)), arrays)
         for name, (_, _, _, max_norm) in restraints.items():
             if max_norm < np.inf:
                 self._call(kernels.limit_columns, {"w": self.layout.places[name]}, (max_norm,))
