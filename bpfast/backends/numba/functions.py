@@ -15,7 +15,6 @@ where the function depends on nothing but numbers and other functions.
 
 import hashlib
 import inspect
-import logging  # noqa: F401  which Numba imports: its part in a fork must not begin amid ours
 import os
 import platform
 import weakref

@@ -1,5 +1,6 @@
-"""One thread compiles at a time, and a child process finds no lock taken."""
+"""One thread compiles, or imports Numba, at a time; a fork waits for it, so that a child finds no lock taken."""
 
+import logging  # noqa: F401  its lock, which Numba takes, is to be held after ours: hooks run from the last to the first
 import os
 import sys
 import threading
