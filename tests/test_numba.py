@@ -1,10 +1,12 @@
 """The numba backend: what it learns, no Python within a call, short calls, compilation in threads, falling back."""
 
+import re
 import sys
 
+import numba
 import numpy as np
 import pytest
-from samples import python, small_rows, small_trainer, targets_for
+from samples import ROOT, python, small_rows, small_trainer, targets_for
 
 import bpfast as bp
 from bpfast import backends
@@ -172,6 +174,16 @@ assert [found[k] for k in range(6)] == [fit(name) for name in names]
 def test_threads_compile_at_once():
     """In a fresh process six trainers learn what each learns alone, and so does a child forked meanwhile."""
     python("-W", "ignore::DeprecationWarning", "-c", AT_ONCE)
+
+
+def test_numbas_threads_and_cache_are_not_used(plan):
+    """Of two threading layers one aborts; a cache of closures is never hit, and does not see a helper change."""
+    with plan.workspace() as workspace:
+        train(plan, plan.new_state(plan_arrays(plan)), workspace, 6)
+    with pytest.raises(ValueError, match="not initialized"):
+        numba.threading_layer()
+    texts = "".join(path.read_text() for path in (ROOT / "bpfast").rglob("*.py"))
+    assert not re.search(r"\b(parallel|cache)=True|prange|guvectorize", texts)
 
 
 # -- falling back -------------------------------------------------------------------------------------------
