@@ -12,6 +12,7 @@ import bpfast as bp
 from bpfast import backends
 from bpfast.backends import base
 from bpfast.backends.numba import plan as compiled
+from bpfast.backends.numba.source import Elementwise, door_to
 from bpfast.ops import ACTIVATIONS, LOSSES
 
 
@@ -174,6 +175,14 @@ assert [found[k] for k in range(6)] == [fit(name) for name in names]
 def test_threads_compile_at_once():
     """In a fresh process six trainers learn what each learns alone, and so does a child forked meanwhile."""
     python("-W", "ignore::DeprecationWarning", "-c", AT_ONCE)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "silu", "softplus"])
+def test_activations_are_loops_of_vectors(name):
+    """And call nothing of libm, which takes its numbers one by one."""
+    text = door_to(Elementwise(ACTIVATIONS[name].forward, ("x",), "y"), np.dtype("f4")).inspect_llvm()
+    assert re.search(r"fmul .*<\d+ x float>", text)
+    assert not re.search(r"call .*@(exp|expm1|log1p|tanh)f?\(", text)
 
 
 def test_numbas_threads_and_cache_are_not_used(plan):

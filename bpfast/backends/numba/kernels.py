@@ -12,10 +12,11 @@ from ...ops.dropout import dropout_forward
 from ...ops.norms import normalize
 from ...ops.random import DROPOUT
 from ...ops.special import LEAST, log_least
-from .texts import inline, on_scalars
+from .texts import ELEMENTARY, inline, on_scalars
 
 normalize, dropout_forward = inline(normalize), inline(dropout_forward)
 
+exp = ELEMENTARY["exp"]
 log_least = on_scalars(log_least, np.dtype(np.float64))
 
 
@@ -182,7 +183,8 @@ def _exponentials(x, y):
     for j in range(x.size):
         largest = max(largest, x[j])
     for j in range(x.size):
-        y[j] = math.exp(x[j] - largest)
+        y[j] = exp(x[j] - largest)
+    for j in range(x.size):
         total += y[j]
     return largest, total
 

@@ -5,8 +5,11 @@ from functools import cache, wraps
 from types import FunctionType
 
 import numba
+from numba.extending import intrinsic
 
 from ...ops.special import log_least
+from . import scalars
+from .emit import Emitted
 from .locks import COMPILING
 
 OPTIONS = {"error_model": "numpy", "fastmath": {"contract"}}  # a division by zero is no exception; a * b + c may fuse
@@ -45,15 +48,30 @@ def _clip(x, low, high):
     return _where(x < low, low, _where(x > high, high, x))
 
 
+def vectorizing(function):
+    """A function of scalars.py for Numba, whose own calls libm for one number after the other."""
+
+    def typed(typing, x):
+        def generate(context, builder, signature, values):
+            return function(Emitted(builder, values[0])).ir
+
+        return x(x), generate
+
+    return intrinsic(typed)
+
+
+ELEMENTARY = {name: vectorizing(getattr(scalars, name)) for name in ("exp", "expm1", "log", "log1p", "tanh")}
+
+
 @cache
 def on_scalars(text, dtype):
-    """A row's text as a function of scalars: with the functions that Numba lacks, and constants of this dtype."""
+    """A row's text as a function of scalars: with functions of our own, and constants of this dtype."""
 
     def of_dtype(value):
         return dtype.type(value) if type(value) in (int, float) else value
 
     scope = {name: of_dtype(value) for name, value in text.__globals__.items()}
-    scope |= {"where": _where, "clip": _clip, "normal_cdf": _normal_cdf}
+    scope |= {**ELEMENTARY, "where": _where, "clip": _clip, "normal_cdf": _normal_cdf}
     if text is not log_least:
         scope["log_least"] = on_scalars(log_least, dtype)
     code = text.__code__.replace(co_consts=tuple(map(of_dtype, text.__code__.co_consts)))
