@@ -17,11 +17,13 @@ def machine_code(op, dtype):
 
 
 def settings(address, hyper=()):
+    """As the kernels below find them."""
     return (np.array(address, np.int64).view(np.float64).item(), *hyper)
 
 
 @inline
 def address(settings):
+    """-> the C function's."""
     return settings[:1].view(np.int64)[0]
 
 
