@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import bpfast as bp
+from bpfast.backends import numpy as reference
 
 OFFSET = 0.5
 
@@ -89,6 +90,12 @@ def descent(g, w, lr, step):
     return w - lr * g
 
 
+@bp.optimizer
+def heavy_ball(g, w, v, lr, step, momentum=0.9):
+    v = momentum * v + g
+    return w - lr * v, v
+
+
 def train(backend, dtype, hidden="tanh", loss="squared_error", optimizer=None, **settings):
     """-> name -> array: what a network of 5, 7 and 3 units is after some epochs."""
     rng = np.random.default_rng(3)
@@ -118,6 +125,23 @@ def test_as_what_is_built_in(engine, dtype, written, built_in):
     found, expected = train(engine, dtype, **written), train("numpy", "float64", **built_in)
     for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-10 if dtype == "float64" else 3e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("loss", [half_square, my_huber(delta=0.5)], ids=repr)
+@pytest.mark.parametrize("optimizer", [heavy_ball(1e-3, momentum=0.8), my_adam(1e-2, beta1=0.8)], ids=repr)
+@pytest.mark.parametrize("n_out", [1, 70])  # of which the last is no whole vector
+def test_numba_makes_no_step_in_python(dtype, loss, optimizer, n_out, monkeypatch):
+    """And learns what numpy does, where others read an activation's input, and the last batch is a smaller one."""
+    rng, vectors = np.random.default_rng(5), []
+    X, y = rng.normal(size=(43, 5)), rng.normal(size=(43, n_out))
+    layers = [bp.Dense(7, swish(beta=1.5)), bp.Residual(bp.Activation(swish)), bp.Dense(n_out, my_relu)]
+    for backend in ("numpy", "numba"):
+        net = bp.Network(layers, dtype=dtype, seed=1)
+        trainer = bp.Trainer(net, loss=loss, optimizer=optimizer, batch_size=16, seed=2, backend=backend)
+        trainer.fit(X, y, epochs=3, sample_weight=np.arange(43) % 3)
+        vectors.append([*net.to_vector(), *trainer.history["loss"]])
+        monkeypatch.setattr(reference.Plan, "_step", None)
+    np.testing.assert_allclose(*vectors, rtol=0, atol=1e-10 if dtype == "float64" else 3e-5)
 
 
 @pytest.mark.parametrize("name", ["swish", "my_relu", "helped", "cubic"])

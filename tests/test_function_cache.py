@@ -182,3 +182,29 @@ def test_six_threads_at_once(folder):
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(one, range(6)))
     assert len({id(f) for f in found}) == 2 and len(files(folder)) == 2
+
+
+FORK = """
+import os, signal, threading
+from bpfast.backends.numba.functions import activation
+
+def compile(factor):
+    activation(eval(f"lambda x: x * {factor}"), "f4")
+
+threads = [threading.Thread(target=compile, args=(factor,)) for factor in (2, 3)]
+for thread in threads:
+    thread.start()
+for thread in threads:  # while one of two compiles, or imports Numba; then while the other does
+    child = os.fork()
+    if child == 0:
+        signal.alarm(100)  # ends one that waits for a lock
+        compile(4)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_forked_while_a_thread_compiles():
+    python("-W", "ignore::DeprecationWarning", "-c", FORK, BPFAST_CACHE="")

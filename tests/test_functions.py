@@ -208,6 +208,7 @@ def test_loops_are_vectors_of_this_processor_in_the_type_asked_for(name, bits):
         loops = re.findall(r"^[\w.]+:.*?(?=^[\w.]+:|^})", body, re.MULTILINE | re.DOTALL)
         elementwise = [text for text in loops if "!llvm.access.group" in text]
         assert elementwise and all(re.search(r"load <\d+ x", text) for text in elementwise)  # what remains, too
+    assert "memcheck" not in body  # by which a loop in place would be no vectors
     assert "reassoc" not in body and " fast " not in body
     called = set(re.findall(r"@([\w.]+)\(", body)) - set(re.findall(r"define [^@]*@([\w.]+)\(", body))
     assert all(function.startswith("llvm.") for function in called)  # nothing of Numba's, nor of libm

@@ -14,6 +14,7 @@ A module loads nothing but its library and NumPy, so that a cold start is that o
 
 PEERS = {  # name -> its class
     "bpfast": "fit:Bpfast",
+    "bpfast-numba": "fit:Numba",
     "numpy": "preallocated:Numpy",
     "scikit-learn": "scikit:ScikitLearn",
     "torch": "pytorch:Eager",

@@ -7,11 +7,12 @@ import bpfast as bp
 
 class Bpfast:
     version = bp.__version__
+    backend = "auto"
 
     def __init__(self, workload, X, y, layers, threads):
         self.X, self.y = X, y
         self.initial = [part for layer in layers for part in layer]
-        self.trainer = workload.trainer("auto", "float32", n_threads=threads)
+        self.trainer = workload.trainer(self.backend, "float32", n_threads=threads)
         self.parameters = [*self.trainer.network.parameters.values()]
 
     def ready(self, orders):
@@ -25,3 +26,7 @@ class Bpfast:
 
     def layers(self):
         return [*zip(self.parameters[::2], self.parameters[1::2])]
+
+
+class Numba(Bpfast):
+    backend = "numba"

@@ -20,8 +20,9 @@ def missing(name):
         except ImportError as error:
             return f"its modules are missing ({error}): reinstall bpfast with a C compiler, without BPFAST_PURE"
     elif name == "numba":
-        if importlib.util.find_spec("numba") is None:
-            return 'numba is not installed: python -m pip install "bpfast[numba]"'
+        for package in ("numba", "scipy"):  # whose BLAS Numba calls
+            if importlib.util.find_spec(package) is None:
+                return f'{package} is not installed: python -m pip install "bpfast[numba]"'
     return None
 
 

@@ -105,6 +105,11 @@ class Activation(Op):
                          kinks=kinks, rowwise=rowwise, initializer=initializer, range=range,
                          differentiable=differentiable)
 
+    @property
+    def has_slopes(self):
+        """Whether compiled code makes slopes with the values, of what a user wrote, and keeps these for x."""
+        return self.function is not None and self.keeps == "x"
+
 
 class Loss(Op):
     """value(y, t, *hyper) of one output, its derivative gradient(y, t, *hyper), and how the outputs of a row are reduced.

@@ -93,11 +93,6 @@ def gates(activation):
     return activation.adjoint is RELU.adjoint
 
 
-def has_slopes(activation):
-    """Whether its slopes are made with its values."""
-    return activation.function is not None and not gates(activation)
-
-
 cdef class Written:
     """An op that a user wrote, compiled for one dtype, as a row of its table."""
 
@@ -114,7 +109,7 @@ cdef class Written:
         if isinstance(op, Activation):
             self.activation.name = self.name
             self.activation.forward = <bp_forward *><size_t>self.code.forward
-            if has_slopes(op):
+            if op.has_slopes:
                 self.activation.forward_slope = <bp_forward_slope *><size_t>self.code.forward_slope
                 self.activation.adjoint = kernels.by_slope
             else:
@@ -265,7 +260,7 @@ def fused_adjoints(program):
         if gates(maker.activation):
             if program.width(maker.output) > 1 and reader in MASKS_DX:
                 fused[maker.output] = first, BP_MASKED
-        elif has_slopes(maker.activation) and reader in PRODUCTS and not others:
+        elif maker.activation.has_slopes and reader in PRODUCTS and not others:
             fused[maker.output] = first, BP_SCALED
     return fused
 
@@ -336,7 +331,7 @@ cdef class Layout:
             self.scratch_size = max(self.scratch_size, 3 * channels)
         elif op == "layer_norm":
             value.noted = self._take(whole_lanes(2 * pixels))  # mean and 1 / deviation of each pixel
-        elif op in NOISES or op == "activation" and has_slopes(maker.activation):
+        elif op in NOISES or op == "activation" and maker.activation.has_slopes:
             value.noted = self._take(value.ld)  # factors, slopes
         return 0
 

@@ -15,11 +15,8 @@ where the function depends on nothing but numbers and other functions.
 
 import hashlib
 import inspect
-import logging  # noqa: F401  which Numba imports: its part in a fork must not begin amid ours
 import os
 import platform
-import sys
-import threading
 import weakref
 from functools import cache
 from importlib import metadata
@@ -30,37 +27,13 @@ import numpy as np
 from ... import __version__
 from ...ops import dual, rewire
 from . import cache as files
+from .locks import COMPILING
 from .refusals import CannotCompile
 
 __all__ = ["CannotCompile", "Compiled", "activation", "loss", "update"]
 
 PREFIX = "bpfast_"
-_lock = threading.RLock()  # one thread compiles or loads at a time
 _alive = weakref.WeakValueDictionary()  # key -> Compiled
-_held = []  # while the process forks
-
-
-def _hold():
-    """Wait for who compiles, so that a child finds no lock taken: ours, Numba's, and that around all calls of LLVM."""
-    _lock.acquire()
-    _held.append(_lock.release)
-    compiling = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
-    if compiling is not None:
-        compiling.acquire()
-        _held.append(compiling.release)
-    calling = getattr(getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None), "_lock", None)
-    if calling is not None:
-        calling.__enter__()
-        _held.append(lambda: calling.__exit__(None, None, None))
-
-
-def _let_go():
-    while _held:
-        _held.pop()()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
 
 
 class Compiled:
@@ -157,7 +130,7 @@ def _compiled(dtype, jobs):
     dtype = np.dtype(dtype)
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"functions are compiled for float32 or float64, got dtype {dtype}")
-    with _lock:
+    with COMPILING:
         key = _key(dtype.itemsize * 8, jobs)
         known = _alive.get(key) if key else None
         if known is None:
