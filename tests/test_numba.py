@@ -143,6 +143,20 @@ def test_larger_batches_move_the_memory(rng):
     np.testing.assert_allclose(*vectors, rtol=1e-10, atol=1e-12)
 
 
+def test_denormals_are_zeros_within_a_call_only(plan):
+    """A moment that fades away ends at zero; what Python computes afterwards keeps its denormals."""
+    state = plan.new_state(plan_arrays(plan))
+    tiny = np.finfo(plan.dtype).smallest_normal
+    state.load_slots({slot: {name: np.full(shape, 2 * tiny, plan.dtype) for name, shape in plan.program.shapes.items()}
+                      for slot in plan.update.slots})
+    state.load({name: np.zeros(shape, plan.dtype) for name, shape in plan.program.shapes.items()})  # no gradient of W0
+    with plan.workspace() as workspace:
+        train(plan, state, workspace, 40)
+    moments = state.slots()["m"]["0.weight"]
+    assert np.all((moments == 0) | (np.abs(moments) >= tiny)) and np.any(moments == 0)
+    assert tiny * plan.dtype.type(0.5) > 0
+
+
 # -- compilation --------------------------------------------------------------------------------------------
 
 AT_ONCE = """
