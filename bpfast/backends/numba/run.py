@@ -7,7 +7,6 @@ import numba
 from llvmlite import ir
 from numba import carray, types
 from numba.core import cgutils
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .texts import OPTIONS, compiled_once
