@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 
 from .differentiation import STEPS, differences
-from .ops.objections import objections, slow_loops, where
+from .ops.objections import at_line, objections, slow_loops
 
 GRID = tuple(float(x) for x in np.linspace(-8, 8, 65) + 1 / 128)  # where functions are tried: off most kinks
 TARGETS = (-1.0, 0.0, 0.25, 1.0, 3.0)  # of a loss, tried with every prediction of the grid
@@ -147,7 +147,7 @@ def _call(op, function, numbers, n=None):
     try:
         made = function(*numbers, *op.values)
     except Exception as error:
-        why = next((f"{why} ({where(part.__code__.co_filename, line)})"
+        why = next((f"{why} ({at_line(part.__code__.co_filename, line)})"
                     for part, line, why in objections(op.own_slope or op.function)), NUMBERS_ONLY)
         raise ValueError(f"{op.place} raises {type(error).__name__} at {_shown(numbers)}{_line_of(error, op)}: "
                          f"{error}; {why}") from error

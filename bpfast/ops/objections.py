@@ -9,17 +9,15 @@ Each gives (function, line, words) for the function and all that it calls.
 import ast
 import builtins
 import dis
-import inspect
 import linecache
-import textwrap
 from types import ModuleType, NoneType
 
 import numpy as np
 
 from .dual import FUNCTIONS
-from .rewire import ATTRIBUTES, GLOBALS, NUMERIC_MODULES, codes, numeric_name, plain_function
+from .rewire import ATTRIBUTES, GLOBALS, NUMERIC_MODULES, codes, definition_of, numeric_name, plain_function
 
-__all__ = ["objections", "slow_loops", "where"]
+__all__ = ["at_line", "objections", "slow_loops"]
 
 KNOWN = "of math and numpy these are known: " + ", ".join(sorted(FUNCTIONS))
 NO_LIST = "it works on one number, not on arrays or lists: write it for a scalar"
@@ -42,7 +40,7 @@ HELD = (bool, int, float, str, tuple, NoneType, np.generic, np.ndarray)  # may s
 CONSTANTS = {"LOAD_CONST", "LOAD_SMALL_INT"}
 
 
-def where(filename, line):
+def at_line(filename, line):
     """A place in words, with the text that stands there."""
     text = linecache.getline(filename, line).strip()
     return f"line {line} of {filename}" + (f": {text}" if text else "")
@@ -84,17 +82,14 @@ def slow_loops(function):
     for part in _family(function):
         if part in _helpers(part):
             yield part, part.__code__.co_firstlineno, "it calls itself: write a loop, for _ in range(8)"
-        try:
-            lines, first = inspect.getsourcelines(part)
-            tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
-        except (OSError, SyntaxError):
+        tree = definition_of(part)
+        if tree is None:
             continue
-        if isinstance(tree, ast.FunctionDef):
-            data = _data(tree)
-            for node in ast.walk(tree):
-                if isinstance(node, ast.While) and (isinstance(node.test, ast.Constant) or _names(node.test) & data):
-                    yield (part, first + node.lineno - 1,
-                           "how often it runs depends on the numbers: write a loop of fixed length, for _ in range(8)")
+        data = _data(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.While) and (isinstance(node.test, ast.Constant) or _names(node.test) & data):
+                yield (part, node.lineno,
+                       "how often it runs depends on the numbers: write a loop of fixed length, for _ in range(8)")
 
 
 def _names(node):

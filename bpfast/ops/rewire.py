@@ -1,21 +1,22 @@
 """A user's function with other functions in the place of those of math and numpy, here and in all that it calls.
 
 Followed are the names that its text uses: globals, variables captured from around it, functions defined within it, and
-through these, helpers of its own.
+through these, helpers of its own.  ``key_of`` follows them, too.
 """
 
+import ast
 import dis
+import inspect
+import textwrap
 from types import CellType, CodeType, FunctionType, ModuleType
 
 import numpy as np
 
-__all__ = ["NoKey", "key_of", "rewired"]
+__all__ = ["NoKey", "definition_of", "key_of", "plain_function", "rewired"]
 
 NUMERIC_MODULES = {"math", "numpy", "scipy.special"}
 OWN_FUNCTIONS = {"math", f"{__package__}.dual"}
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(Ellipsis))
-
-
 GLOBALS, ATTRIBUTES = {"LOAD_GLOBAL", "LOAD_NAME"}, {"LOAD_ATTR", "LOAD_METHOD"}
 
 
@@ -41,6 +42,16 @@ def plain_function(thing):
     """The Python function of a function, or of one that Numba compiles; else None."""
     thing = getattr(thing, "py_func", thing)
     return thing if isinstance(thing, FunctionType) else None
+
+
+def definition_of(function):
+    """The syntax tree of a function's def, with the lines of its file; None where its source is missing or is no def."""
+    try:
+        lines, first = inspect.getsourcelines(function)
+        tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
+    except (OSError, SyntaxError):
+        return None
+    return ast.increment_lineno(tree, first - 1) if isinstance(tree, ast.FunctionDef) else None
 
 
 def numeric_name(thing):

@@ -17,7 +17,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from ...ops.dual import FUNCTIONS
-from ...ops.objections import slow_loops, where
+from ...ops.objections import at_line, slow_loops
 from ...ops.rewire import plain_function, rewired
 from .dual import real
 from .emit import BITS, Emitted
@@ -391,6 +391,6 @@ def machine_code(bits, jobs):
             code = parts[0].__code__
             place = code.co_filename, code.co_firstlineno
             warnings.warn_explicit(
-                f"{parts[0].__name__} does not vectorise, it runs number by number ({where(*place)}): write loops of "
+                f"{parts[0].__name__} does not vectorise, it runs number by number ({at_line(*place)}): write loops of "
                 "fixed length and few rounds, for _ in range(8)", UserWarning, *place)
     return library.emit_native_object()

@@ -3,7 +3,7 @@
 import re
 from contextlib import contextmanager
 
-from ...ops.objections import KNOWN, objections, where
+from ...ops.objections import KNOWN, at_line, objections
 from ...ops.rewire import plain_function
 
 __all__ = ["CannotCompile", "checked", "explained"]
@@ -24,7 +24,7 @@ HINTS = (  # a pattern in what Numba says -> what to write
 def checked(function):
     """The function, if nothing in its text, and in what it calls, cannot be compiled."""
     for part, line, why in objections(function):
-        raise CannotCompile(f"{part.__name__} cannot be compiled: {why} ({where(part.__code__.co_filename, line)})")
+        raise CannotCompile(f"{part.__name__} cannot be compiled: {why} ({at_line(part.__code__.co_filename, line)})")
     return function
 
 
@@ -35,8 +35,6 @@ def explained(function):
 
     try:
         yield
-    except CannotCompile:
-        raise
     except (errors.NumbaError, NotImplementedError, AssertionError, AttributeError) as error:
         function = plain_function(function)
         text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
@@ -44,10 +42,9 @@ def explained(function):
         own = [place for place in places if place[0] == function.__code__.co_filename] or places
         match, hint = next(((match, hint) for pattern, hint in HINTS if (match := re.search(pattern, text))),
                            (None, "write it with numbers alone"))
-        names = match.groups() if match else ()
-        what = hint.format(*names)
-        name, line = own[-1] if own else (function.__code__.co_filename, function.__code__.co_firstlineno)
+        what = hint.format(*(match.groups() if match else ()))
+        place = own[-1] if own else (function.__code__.co_filename, function.__code__.co_firstlineno)
         first = next((line.strip() for line in text.splitlines() if line.strip()
                       and not line.startswith(("Failed in", "During"))), type(error).__name__)
-        raise CannotCompile(f"{function.__name__} cannot be compiled: {what} ({where(name, int(line))}; "
+        raise CannotCompile(f"{function.__name__} cannot be compiled: {what} ({at_line(place[0], int(place[1]))}; "
                             f"Numba: {first})") from error
