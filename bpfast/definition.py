@@ -114,7 +114,7 @@ def _check_update(op):
 
 def _steps(op, gradient, kind):
     """-> the number of the third step, or of the first that makes something infinite; what it makes."""
-    rule, n = op.value_of(kind), 1 + len(op.slot_names)
+    rule, n = op.value_of(kind), 1 + len(op.slots)
     made = (0.5, *[0.0] * (n - 1))
     for step in (1.0, 2.0, 3.0):
         made = _call(op, rule, (gradient, *made, 0.01, step), n)
@@ -154,7 +154,7 @@ def _call(op, function, numbers, n=None):
     if n == 1 and not isinstance(made, tuple):
         made = (made,)
     if n and (not isinstance(made, tuple) or len(made) != n):
-        raise ValueError(f"{op.place} must return {', '.join(('w', *op.slot_names))}, got {made!r}")
+        raise ValueError(f"{op.place} must return {', '.join(('w', *op.slots))}, got {made!r}")
     if n is None and isinstance(made, tuple):
         raise ValueError(f"{op.place} must return one number, got {made!r}")
     return made

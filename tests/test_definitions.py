@@ -452,7 +452,7 @@ REFUSED = {
                                     r"the derivative of activation 'softer' must take its arguments, slope\(x\)"),
     "no step": (lambda: bp.optimizer(no_step), TypeError, r"must be a function rule\(g, w, \*slots, lr, step"),
     "too few": (lambda: bp.optimizer(too_few), ValueError, "must return w, v, got"),
-    "four slots": (lambda: bp.optimizer(four_slots), TypeError, "must be a function rule"),
+    "four slots": (lambda: bp.optimizer(four_slots), TypeError, "must be a function rule.* of at most 3 slots"),
     "a reduction": (lambda: bp.loss(reduction="median")(lambda y, t: y - t), ValueError,
                     "reduction must be 'mean' or 'sum'"),
     "a learning rate": (lambda: bp.optimizer(downhill)(-1), ValueError, "downhill: learning_rate must be a number in"),

@@ -26,7 +26,7 @@ from .refusals import CannotCompile, checked, explained
 LANES = 16
 STORED = re.compile(r"store <\d+ x .*!llvm\.access\.group")  # by a loop that has become vectors
 ROWS, BLOCK = 4, 64  # rows and outputs of which a loss keeps the values at a time, and adds them side by side
-INT, BYTE, DOUBLE = ir.IntType(tuple.__itemsize__ * 8), ir.IntType(32), BITS[64]
+INT, INT32, DOUBLE = ir.IntType(tuple.__itemsize__ * 8), ir.IntType(32), BITS[64]  # INT: of a pointer's size
 
 
 class _Codegen(codegen.JITCPUCodegen):
@@ -107,9 +107,9 @@ class Kernel:
         doubles = [Emitted(self.builder, self.builder.load(self.at(self.hyper, i))) for i in range(n)]
         return [number.narrowed(self.bits).ir for number in doubles]
 
-    def whole(self, n):
-        """n rounded up to whole blocks."""
-        return self.builder.and_(self.builder.add(n, self.integer(LANES - 1)), self.integer(-LANES))
+    def rounded_up(self, n, lanes):
+        """n, or the next multiple of a power of two."""
+        return self.builder.and_(self.builder.add(n, self.integer(lanes - 1)), self.integer(-lanes))
 
     def smaller(self, a, b):
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
@@ -146,7 +146,7 @@ class Kernel:
         """The metadata of such a loop: no access depends on another round's; vectors as wide as they are here."""
         width = min(lanes, vector_bits() // self.bits)
         text = lambda words: ir.MetaDataString(self.module, words)
-        number = lambda n: ir.Constant(BYTE, n)
+        number = lambda n: ir.Constant(INT32, n)
         self.n_loops += 1
         return self.module.add_metadata([
             text(f"bpfast.loop {self.function.name} {self.n_loops}"),
@@ -160,11 +160,6 @@ class Kernel:
         """The numbers in the narrowest vector: what a kernel may go beyond n."""
         return 128 // self.bits
 
-    def rounded(self, n):
-        """n rounded up to whole narrow vectors."""
-        b = self.builder
-        return b.and_(b.add(n, self.integer(self.narrow - 1)), self.integer(-self.narrow))
-
     def for_all(self, step):
         """step(i) for all numbers from the first of some rows to the last, padding between them included.
 
@@ -172,7 +167,7 @@ class Kernel:
         """
         b = self.builder
         last_row = b.mul(b.sub(self.rows, self.integer(1)), self.ld)
-        self.for_numbers(b.add(last_row, self.rounded(self.n)), step)
+        self.for_numbers(b.add(last_row, self.rounded_up(self.n, self.narrow)), step)
 
     def for_numbers(self, n, step):
         """step(i) for i < n, in blocks; what remains, in narrow vectors."""
@@ -190,7 +185,7 @@ class Kernel:
         first = b.and_(self.n, self.integer(-width))  # where the vector lies in which the padding begins
         n_kept = ir.Constant(indices, ir.Undefined)
         for lane in range(width):
-            n_kept = b.insert_element(n_kept, b.sub(self.n, first), ir.Constant(BYTE, lane))
+            n_kept = b.insert_element(n_kept, b.sub(self.n, first), ir.Constant(INT32, lane))
         is_kept = b.icmp_signed("<", ir.Constant(indices, list(range(width))), n_kept)
 
         def clear_row(row):
@@ -213,10 +208,10 @@ class Kernel:
 
     def clear_parts(self, array):
         """Zero columns n.. of rows; of a single one, which may be a part of a row, what for_all wrote there."""
-        b, zero = self.builder, self.integer(0)
+        b, zero, end = self.builder, self.integer(0), self.rounded_up(self.n, self.narrow)
         is_single = b.icmp_signed("==", self.rows, self.integer(1))
         self.clear_padding(array, b.select(is_single, zero, self.rows), LANES, self.ld)
-        self.clear_padding(array, b.select(is_single, self.rows, zero), self.narrow, self.rounded(self.n))
+        self.clear_padding(array, b.select(is_single, self.rows, zero), self.narrow, end)
 
     def end(self):
         self.builder.ret_void()
@@ -301,7 +296,7 @@ def make_loss(module, library, bits, function, n_hyper, averages, derivative):
                     k.store(value, k.at(row, j))
                     k.store(b.fmul(share, slope), k.at(k.dy, here, j))
 
-                k.loop(k.whole(count), one_output, lanes=LANES)
+                k.loop(k.rounded_up(count, LANES), one_output, lanes=LANES)
 
             def add(j, *totals):
                 numbers = [Emitted(b, b.load(k.at(kept, q * BLOCK, j))).widened().ir for q in range(ROWS)]

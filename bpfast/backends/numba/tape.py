@@ -67,9 +67,7 @@ ROWWISE = {  # name of a row -> its kernels
     "cross_entropy": kernels.cross_entropy,
     "softmax_cross_entropy": kernels.softmax_cross_entropy,
 }
-
-
-ON_LINES = written.forward, written.forward_slope, written.update
+ON_LINES = written.forward, written.forward_slope, written.update  # take their places as single rows
 
 
 class Place(NamedTuple):
