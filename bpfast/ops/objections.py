@@ -183,7 +183,7 @@ def _of_name(function, instructions):
     """What is wrong with the value of a name, or None."""
     module, value, name = _found(function, instructions)
     if value is _Nothing:
-        return f"no variable {name} is in sight" if module is None else f"{name} is not known; {KNOWN}"
+        return f"{name} is not defined" if module is None else f"{name} is not known; {KNOWN}"
     if _is_in(value, (max, min)) and _n_arguments(instructions) > 2:
         return f"{name} takes two numbers here: {name}({name}(a, b), c)"
     if isinstance(value, (*HELD, ModuleType)) or numeric_name(value) in FUNCTIONS or _is_in(value, CALLED):
@@ -193,13 +193,13 @@ def _of_name(function, instructions):
     if isinstance(value, type) and issubclass(value, (BaseException, np.generic)):
         return None
     if callable(value) and (_is_numeric(value) or (module and module.__name__ in NUMERIC_MODULES)):
-        return f"{name} is not for the numbers here; {KNOWN}"
+        return f"{name} cannot be used here; {KNOWN}"
     if plain_function(value) is not None:
         return None
     if module and callable(value):
-        return f"{name} of {module.__name__} is not for the numbers here; {KNOWN}"
+        return f"{name} of {module.__name__} cannot be used here; {KNOWN}"
     if value is print:
         return "it prints: it may only return numbers, without print"
     if _is_in(value, vars(builtins).values()):
-        return f"{name} is not for the numbers here; write it with arithmetic, math and if"
+        return f"{name} cannot be used here; write it with arithmetic, math and if"
     return f"{name} is a {type(value).__name__}: give the numbers in it names of their own, outside of the function"

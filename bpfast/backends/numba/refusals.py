@@ -15,7 +15,7 @@ class CannotCompile(TypeError):
 
 HINTS = (  # a pattern in what Numba says -> what to write
     (r"Function\(<(?:built-in function|function|class|ufunc) '?(?!i?(?:add|sub|mul|pow|truediv)\b)(\w+)",
-     "{0} is not for the numbers here; " + KNOWN),
+     "{0} cannot be used here; " + KNOWN),
     (r"array\(|list|NRT|List\(", "it works on one number, not on arrays or lists: write it for a scalar"),
     (r"UniTuple|Tuple", "check how many numbers it returns: an activation and a loss one, an update (w, *slots)"),
 )
