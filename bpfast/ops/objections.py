@@ -15,7 +15,16 @@ from types import ModuleType, NoneType
 import numpy as np
 
 from .dual import FUNCTIONS
-from .rewire import ATTRIBUTES, GLOBALS, NUMERIC_MODULES, codes, definition_of, numeric_name, plain_function
+from .rewire import (
+    ATTRIBUTES,
+    GLOBALS,
+    NUMERIC_MODULES,
+    captured,
+    codes,
+    definition_of,
+    numeric_name,
+    plain_function,
+)
 
 __all__ = ["at_line", "objections", "slow_loops"]
 
@@ -140,10 +149,10 @@ def _found(function, instructions):
     first, *others = instructions
     name, scope = first.argval, function.__globals__
     if first.opname == "LOAD_DEREF":
-        try:
-            value = function.__closure__[function.__code__.co_freevars.index(name)].cell_contents
-        except ValueError:  # a variable of its own, or not filled yet
+        around = dict(captured(function))
+        if name not in around:  # a variable of its own, or not filled yet
             return None, None, name
+        value = around[name]
     else:
         value = scope[name] if name in scope else getattr(builtins, name, _Nothing)
     module = None
