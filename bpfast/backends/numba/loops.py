@@ -240,15 +240,12 @@ def make_forward(module, library, bits, function, n_hyper, clears):
 
 def make_forward_slope(module, library, bits, function, n_hyper, clears, derivative):
     """y = f(x, *hyper) and slope = f'(x, *hyper), or derivative(x, *hyper)."""
-    plain, kind = real(bits, False), real(bits, derivative is None)
-    f = Scalar(library, function, (kind, *(plain,) * n_hyper), kind)
-    slope_of = Scalar(library, derivative, (plain,) * (1 + n_hyper), plain) if derivative else None
+    f = value_and_slope(library, bits, function, derivative, 1 + n_hyper)
     k = Kernel(module, "bpfast_forward_slope", bits, ("y", "slope", "x", "rows", "n", "ld", "hyper"))
-    b, hyper, one = k.builder, k.hyperparameters(n_hyper), ir.Constant(k.real, 1.0)
+    hyper = k.hyperparameters(n_hyper)
 
     def step(i):
-        x = k.load(k.at(k.x, i))
-        value, slope = parts(b, f, slope_of, x, one, hyper)
+        value, slope = f(k.builder, [k.load(k.at(k.x, i)), *hyper])
         k.store(value, k.at(k.y, i))
         k.store(slope, k.at(k.slope, i))
 
@@ -259,24 +256,31 @@ def make_forward_slope(module, library, bits, function, n_hyper, clears, derivat
     k.end()
 
 
-def parts(builder, f, slope_of, x, one, others):
-    """f(x, *others) and its slope by x: by dual numbers, or slope_of(x, *others)."""
-    if slope_of:
-        return f(builder, [x, *others]), slope_of(builder, [x, *others])
-    pair = ir.Constant(ir.LiteralStructType([x.type] * 2), ir.Undefined)  # as Numba passes a number and its slope
-    for place, part in enumerate((x, one)):
-        pair = builder.insert_value(pair, part, place)
-    result = f(builder, [pair, *others])
-    return [builder.extract_value(result, place) for place in range(2)]
+def value_and_slope(library, bits, function, derivative, n_arguments):
+    """-> f(builder, arguments) that gives both, the slope by the first argument: by dual numbers or the derivative."""
+    plain, first = real(bits, False), real(bits, derivative is None)
+    others = (plain,) * (n_arguments - 1)
+    f = Scalar(library, function, (first, *others), first)
+    if derivative:
+        slope_of = Scalar(library, derivative, (plain, *others), plain)
+        return lambda builder, arguments: (f(builder, arguments), slope_of(builder, arguments))
+
+    def by_dual_numbers(builder, arguments):
+        x, *others = arguments
+        pair = ir.Constant(ir.LiteralStructType([x.type] * 2), ir.Undefined)  # as Numba passes a number and its slope
+        for place, part in enumerate((x, ir.Constant(x.type, 1.0))):
+            pair = builder.insert_value(pair, part, place)
+        result = f(builder, [pair, *others])
+        return [builder.extract_value(result, place) for place in range(2)]
+
+    return by_dual_numbers
 
 
 def make_loss(module, library, bits, function, n_hyper, averages, derivative):
     """values[r] = sum_j f(y_j, t_j, *hyper), in order and in double; dy = mean[r] df/dy; both / n where it averages."""
-    plain, sloped = real(bits, False), real(bits, derivative is None)
-    f = Scalar(library, function, (sloped, plain, *(plain,) * n_hyper), sloped)
-    slope_of = Scalar(library, derivative, (plain,) * (2 + n_hyper), plain) if derivative else None
+    f = value_and_slope(library, bits, function, derivative, 2 + n_hyper)
     k = Kernel(module, "bpfast_run", bits, ("values", "dy", "y", "t", "mean", "rows", "n", "ld", "hyper"))
-    b, hyper, one = k.builder, k.hyperparameters(n_hyper), ir.Constant(k.real, 1.0)
+    b, hyper = k.builder, k.hyperparameters(n_hyper)
     kept, sums = b.alloca(k.real, ROWS * BLOCK), b.alloca(DOUBLE, ROWS)
     terms = b.sitofp(k.n, DOUBLE) if averages else ir.Constant(DOUBLE, 1.0)
 
@@ -292,7 +296,7 @@ def make_loss(module, library, bits, function, n_hyper, averages, derivative):
 
                 def one_output(j):
                     y, t = (k.load(k.at(array, here, j)) for array in (k.y, k.t))
-                    value, slope = parts(b, f, slope_of, y, one, [t, *hyper])
+                    value, slope = f(b, [y, t, *hyper])
                     k.store(value, k.at(row, j))
                     k.store(b.fmul(share, slope), k.at(k.dy, here, j))
 
