@@ -21,7 +21,7 @@ from ...ops.objections import at_line, slow_loops
 from ...ops.rewire import plain_function, rewired
 from .dual import real
 from .emit import BITS, Emitted
-from .refusals import CannotCompile, checked, explained
+from .refusals import checked, explained, refusal
 
 LANES = 16
 STORED = re.compile(r"store <\d+ x .*!llvm\.access\.group")  # by a loop that has become vectors
@@ -373,9 +373,8 @@ def optimized(bits, jobs):
         declared = [function.name for function in library._final_module.functions if function.is_declaration]
         needed = [name for name in declared if not name.startswith("llvm.")]
         if needed:
-            name = plain_function(jobs[0][1]).__name__
-            raise CannotCompile(f"{name} cannot be compiled: it needs Python while it runs ({needed[0]}): write it "
-                                "with numbers alone, without print, texts, lists and dictionaries")
+            raise refusal(plain_function(jobs[0][1]), f"it needs Python while it runs ({needed[0]}): write it with "
+                          "numbers alone, without print, texts, lists and dictionaries")
         return library
 
 

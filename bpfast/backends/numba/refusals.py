@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from ...ops.objections import KNOWN, at_line, objections
 from ...ops.rewire import plain_function
 
-__all__ = ["CannotCompile", "checked", "explained"]
+__all__ = ["CannotCompile", "checked", "explained", "refusal"]
 
 
 class CannotCompile(TypeError):
@@ -21,10 +21,16 @@ HINTS = (  # a pattern in what Numba says -> what to write
 )
 
 
+def refusal(function, why, place=None):
+    """The error, with a place (file, line), or that of the function's def."""
+    place = place or (function.__code__.co_filename, function.__code__.co_firstlineno)
+    return CannotCompile(f"{function.__name__} cannot be compiled: {why} ({at_line(*place)})")
+
+
 def checked(function):
     """The function, if nothing in its text, and in what it calls, cannot be compiled."""
     for part, line, why in objections(function):
-        raise CannotCompile(f"{part.__name__} cannot be compiled: {why} ({at_line(part.__code__.co_filename, line)})")
+        raise refusal(part, why, (part.__code__.co_filename, line))
     return function
 
 
@@ -38,13 +44,11 @@ def explained(function):
     except (errors.NumbaError, NotImplementedError, AssertionError, AttributeError) as error:
         function = plain_function(function)
         text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-        places = re.findall(r'File "([^"]+)", line (\d+)', text)
+        places = [(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', text)]
         own = [place for place in places if place[0] == function.__code__.co_filename] or places
         match, hint = next(((match, hint) for pattern, hint in HINTS if (match := re.search(pattern, text))),
                            (None, "write it with numbers alone"))
         what = hint.format(*(match.groups() if match else ()))
-        place = own[-1] if own else (function.__code__.co_filename, function.__code__.co_firstlineno)
         first = next((line.strip() for line in text.splitlines() if line.strip()
                       and not line.startswith(("Failed in", "During"))), type(error).__name__)
-        raise CannotCompile(f"{function.__name__} cannot be compiled: {what} ({at_line(place[0], int(place[1]))}; "
-                            f"Numba: {first})") from error
+        raise refusal(function, f"{what} (Numba: {first})", own[-1] if own else None) from error
