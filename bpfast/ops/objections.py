@@ -10,6 +10,7 @@ import ast
 import builtins
 import dis
 import linecache
+import math
 from types import ModuleType, NoneType
 
 import numpy as np
@@ -28,7 +29,8 @@ from .rewire import (
 
 __all__ = ["at_line", "objections", "slow_loops"]
 
-KNOWN = "of math and numpy these are known: " + ", ".join(sorted(FUNCTIONS))
+KNOWN = "of math and numpy these are known: " + ", ".join(
+    name for name in sorted(FUNCTIONS) if hasattr(math, name) or numeric_name(getattr(np, name, None)) in FUNCTIONS)
 NO_LIST = "it works on one number, not on arrays or lists: write it for a scalar"
 NO_TEXT = "it makes a text: it may only make numbers"
 REFUSED = {  # instructions of Python
