@@ -190,9 +190,13 @@ class Written:
     def __hash__(self):
         return super().__hash__()
 
+    @property
+    def changed(self):
+        """The hyperparameters that differ from their defaults, as they are written in a call."""
+        return [f"{name}={value!r}" for name, value in self.hyper.items() if value != self.default[name]]
+
     def __repr__(self):
-        changed = [f"{name}={value!r}" for name, value in self.hyper.items() if value != self.default[name]]
-        return f"{self.name}({', '.join(changed)})" if changed else self.name
+        return f"{self.name}({', '.join(self.changed)})" if self.changed else self.name
 
     def __deepcopy__(self, memo):  # it never changes
         return self
@@ -206,7 +210,7 @@ class Written:
 
     def stands_in(self, thing):
         """Whether a thing is this op, whatever the hyperparameters, or the optimizer made of it."""
-        op = getattr(thing, "row", thing)
+        op = getattr(thing, "update", thing)
         return isinstance(op, Written) and op.function is self.function and op.own_slope is self.own_slope
 
     @property
@@ -267,20 +271,21 @@ class WrittenLoss(Written, Loss):
 class WrittenUpdate(Written, Update):
     """w, *slots = rule(g, w, *slots, lr, step, *hyper), the step of an optimizer that a user wrote."""
 
-    kind, form = "optimizer", "rule(g, w, *slots, lr, step, **hyperparameters)"
+    kind = "optimizer"
+    form = f"rule(g, w, *slots, lr, step, **hyperparameters) of at most {MOST_SLOTS} slots"
 
     def leading(self, names):
         at = names.index("lr") if "lr" in names else 0
-        self.slot_names = tuple(names[2:at])
-        fits = at >= 2 and names[at + 1 : at + 2] == ["step"] and len(self.slot_names) <= MOST_SLOTS
+        fits = 2 <= at <= 2 + MOST_SLOTS and names[at + 1 : at + 2] == ["step"]
         return at + 2 if fits else None
 
     def texts(self):
         names = list(inspect.signature(self.function).parameters)
-        self.rule_of_step, self.prepare = lifted(self.function, names[names.index("lr"):], MOST_COEFFICIENTS)
-        return {"slots": self.slot_names, "coefficients": self._coefficients,
+        at = names.index("lr")
+        self.rule_of_step, self.prepare = lifted(self.function, names[at:], MOST_COEFFICIENTS)
+        return {"slots": tuple(names[2:at]), "coefficients": self._coefficients,
                 "formula": "w, slots <- rule(g, w, slots)",
-                "rule": _steps_of_arrays(dual.on_numbers(self.rule_of_step), 1 + len(self.slot_names))}
+                "rule": _steps_of_arrays(dual.on_numbers(self.rule_of_step), at - 1)}
 
     def _coefficients(self, t, rate, *hyper):
         scalars = rate, t, *hyper
@@ -294,24 +299,18 @@ class WrittenUpdate(Written, Update):
 class WrittenOptimizer(Optimizer):
     """An optimizer that a user wrote; calling it gives the same with another learning rate and hyperparameters."""
 
-    __slots__ = ("row", "learning_rate")
+    __slots__ = ("update", "learning_rate")
 
-    def __init__(self, row, learning_rate):
+    def __init__(self, update, learning_rate):
         if not isinstance(learning_rate, Schedule):
-            learning_rate = check_real(learning_rate, f"{row.name}: learning_rate", INTERVALS["learning_rate"])
-        self._set(row=row, learning_rate=learning_rate)
+            learning_rate = check_real(learning_rate, f"{update.name}: learning_rate", INTERVALS["learning_rate"])
+        self._set(update=update, learning_rate=learning_rate)
 
     def __call__(self, learning_rate=None, **hyper):
-        return WrittenOptimizer(self.row(**hyper), self.learning_rate if learning_rate is None else learning_rate)
-
-    @property
-    def update(self):
-        """The step, with its hyperparameters."""
-        return self.row
+        return WrittenOptimizer(self.update(**hyper), self.learning_rate if learning_rate is None else learning_rate)
 
     def __repr__(self):
-        changed = [f"{name}={value!r}" for name, value in self.row.hyper.items() if value != self.row.default[name]]
-        return f"{self.row.name}({', '.join([repr(self.learning_rate), *changed])})"
+        return f"{self.update.name}({', '.join([repr(self.learning_rate), *self.update.changed])})"
 
 
 # -- small things ------------------------------------------------------------------------------------

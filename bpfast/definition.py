@@ -1,8 +1,8 @@
 """What is tried when a user defines a function, before any Numba: errors and warnings name the line and what to write.
 
-Refused is what can never be right: an exception, a complex number, no number anywhere, a wrong count of results, a
-derivative that differs from differences.  Warned of is what NumPy runs, but compiled code cannot, or only slowly; what
-is not finite somewhere; and what float32 loses.
+Refused is what can never be right: an exception, a complex number, nothing finite, a wrong count of results, a
+derivative that differs from finite differences.  Warned of is what NumPy runs, but compiled code cannot, or only
+slowly; what is not finite somewhere; and what float32 loses.
 """
 
 import math
@@ -12,14 +12,14 @@ import warnings
 import numpy as np
 
 from .differentiation import STEPS, differences
-from .ops.objections import objections, slow_loops, where
+from .ops.objections import at_line, objections, slow_loops
 
 GRID = tuple(float(x) for x in np.linspace(-8, 8, 65) + 1 / 128)  # where functions are tried: off most kinks
 TARGETS = (-1.0, 0.0, 0.25, 1.0, 3.0)  # of a loss, tried with every prediction of the grid
 FAR = (-100.0, -40.0, -20.0, 20.0, 40.0, 100.0)  # beyond the grid: exp of these overflows float32, and not float64
 CLOSE = 1e-5  # a derivative and differences, relative to the larger of 1 and the derivative
 SINGLE_CLOSE, SINGLE_LARGEST = 1e-2, 1e38  # a result in float32, likewise; what is larger it cannot hold anyway
-NUMBERS_ONLY = "it must make a number of numbers, by arithmetic, math, branches and helpers of the same kind"
+NUMBERS_ONLY = "it must make a number from numbers, by arithmetic, math, branches and helpers of the same kind"
 
 
 def check(op):
@@ -27,9 +27,9 @@ def check(op):
     (_check_update if op.kind == "optimizer" else _check_function)(op)
     for function in filter(None, (op.function, op.own_slope)):
         for part, line, why in objections(function):
-            return _warn(op, part, line, f"runs with backend='numpy' alone, compiled it cannot be: {why}")
+            return _warn(op, part, line, f"cannot be compiled, it runs with backend='numpy' alone: {why}")
         for part, line, why in slow_loops(function):
-            return _warn(op, part, line, f"does not vectorise, compiled it runs number by number: {why}")
+            return _warn(op, part, line, f"does not vectorise, it runs number by number when compiled: {why}")
 
 
 def _check_function(op):
@@ -42,15 +42,15 @@ def _check_function(op):
             unknown.append((f"{value}", op.value_of, numbers))
             continue
         if value != _call(op, value_of, numbers):
-            raise ValueError(f"{op.place} is another number each time at {_shown(numbers)}: it may depend on its "
-                             "arguments alone, not on chance or state")
+            raise ValueError(f"{op.place} gives another number at each call with {_shown(numbers)}: it may depend "
+                             "on its arguments alone, not on chance or state")
         n_known += 1
         if numbers in places and not _near(numbers[0], op):
             _check_slope(op, value_of, slope, numbers)
         if not math.isfinite(slope):
-            unknown.append((f"finite, but its derivative {slope}", op.slope_of, numbers))
+            unknown.append((f"finite, but its derivative is {slope}", op.slope_of, numbers))
     if not n_known:
-        raise ValueError(f"{op.place} is {unknown[0][0]} at {_shown(unknown[0][2])}, and a number nowhere that it was "
+        raise ValueError(f"{op.place} is {unknown[0][0]} at {_shown(unknown[0][2])}, and finite nowhere that it was "
                          f"tried{_source_of(op, *unknown[0][1:])}")
     n_bad = sum(numbers in places for _, _, numbers in unknown)
     if unknown:
@@ -70,11 +70,11 @@ def _check_slope(op, value_of, slope, numbers):
     if not math.isfinite(expected.uncertainty) or off <= CLOSE * max(1, abs(slope)) + 4 * expected.uncertainty:
         return
     if op.own_slope:
-        raise ValueError(f"{op.place}: at {_shown(numbers)} its own derivative gives {slope:.6g}, differences "
-                         f"{expected.value:.6g}: correct the derivative by @{op.name}.derivative")
+        raise ValueError(f"{op.place}: at {_shown(numbers)} its own derivative gives {slope:.6g}, finite "
+                         f"differences give {expected.value:.6g}: correct the derivative by @{op.name}.derivative")
     if math.isfinite(slope):
-        raise ValueError(f"{op.place}: at {_shown(numbers)} dual numbers give the derivative {slope:.6g}, differences "
-                         f"{expected.value:.6g}: {NUMBERS_ONLY}")
+        raise ValueError(f"{op.place}: at {_shown(numbers)} dual numbers give the derivative {slope:.6g}, finite "
+                         f"differences {expected.value:.6g}: {NUMBERS_ONLY}")
 
 
 def _check_single(op, places):
@@ -103,18 +103,18 @@ def _check_update(op):
     """Three steps from zero slots make finite numbers, as many as there are; so do gradients of zero, and float32."""
     step, made = _steps(op, 0.25, np.float64)
     if not all(map(math.isfinite, made)):
-        raise ValueError(f"{op.place}: step {step:g} makes {made}, which is not finite")
+        raise ValueError(f"{op.place}: step {step:g} makes {_shown(made)}, which must be finite")
     for kind, gradient in ((np.float64, 0.0), (np.float32, 0.0), (np.float32, 0.25)):
         step, made = _steps(op, gradient, kind)
         if not all(map(math.isfinite, made)):
-            return _warn(op, op.function, None, f"makes {_shown(made)} of the gradient {gradient:g} in "
+            return _warn(op, op.function, None, f"makes {_shown(made)} from the gradient {gradient:g} in "
                          f"{kind.__name__}, step {step:g}: inputs that are always 0 have gradients 0; add something "
-                         "that float32 holds, as epsilon=1e-8, to what it divides by")
+                         "that float32 holds, such as epsilon=1e-8, to what it divides by")
 
 
 def _steps(op, gradient, kind):
     """-> the number of the third step, or of the first that makes something infinite; what it makes."""
-    rule, n = op.value_of(kind), 1 + len(op.slot_names)
+    rule, n = op.value_of(kind), 1 + len(op.slots)
     made = (0.5, *[0.0] * (n - 1))
     for step in (1.0, 2.0, 3.0):
         made = _call(op, rule, (gradient, *made, 0.01, step), n)
@@ -147,14 +147,14 @@ def _call(op, function, numbers, n=None):
     try:
         made = function(*numbers, *op.values)
     except Exception as error:
-        why = next((f"{why} ({where(part.__code__.co_filename, line)})"
+        why = next((f"{why} ({at_line(part.__code__.co_filename, line)})"
                     for part, line, why in objections(op.own_slope or op.function)), NUMBERS_ONLY)
         raise ValueError(f"{op.place} raises {type(error).__name__} at {_shown(numbers)}{_line_of(error, op)}: "
                          f"{error}; {why}") from error
     if n == 1 and not isinstance(made, tuple):
         made = (made,)
     if n and (not isinstance(made, tuple) or len(made) != n):
-        raise ValueError(f"{op.place} must return {', '.join(('w', *op.slot_names))}, got {made!r}")
+        raise ValueError(f"{op.place} must return {', '.join(('w', *op.slots))}, got {made!r}")
     if n is None and isinstance(made, tuple):
         raise ValueError(f"{op.place} must return one number, got {made!r}")
     return made

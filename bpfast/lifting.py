@@ -6,7 +6,8 @@ do the factors and divisors of this kind in a product: ``lr * (m / c) / d`` beco
 
 import ast
 import inspect
-import textwrap
+
+from .ops.rewire import definition_of
 
 PRODUCT = ast.Mult, ast.Div
 NUMBERS = ast.BinOp, ast.UnaryOp, ast.Call  # expressions worth lifting; a truth is none
@@ -19,15 +20,9 @@ def lifted(function, scalars, most):
     ``scalars`` are names of its last parameters; together there may be ``most``.  Where the source is missing, or
     nothing can be lifted: function, None.
     """
-    try:
-        lines, first = inspect.getsourcelines(function)
-        tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
-    except (OSError, SyntaxError):
+    tree = definition_of(function)
+    if tree is None or any(isinstance(node, MAKES_NAMES) for statement in tree.body for node in ast.walk(statement)):
         return function, None
-    if not isinstance(tree, ast.FunctionDef) or any(
-            isinstance(node, MAKES_NAMES) for statement in tree.body for node in ast.walk(statement)):
-        return function, None
-    ast.increment_lineno(tree, first - 1)
     lifting = _Lifting(tree, set(scalars))
     rule = lifting.visit(tree)
     if not 0 < len(lifting.found) <= most - len(scalars):

@@ -30,7 +30,7 @@ def import_again(kind, module, name, hyper):
     """-> the op that ``importable`` told of; the error says what is missing."""
     try:
         found = _imported(module, name)
-        op = getattr(found, "row", found)
+        op = getattr(found, "update", found)
         if getattr(op, "kind", None) != kind:
             raise AttributeError(f"{name!r} is no {kind}")
     except (ImportError, AttributeError) as error:

@@ -206,11 +206,11 @@ def spread(g, w, v, lr, step, a=0.5, b=4.0):
 
 def test_what_a_step_knows_is_one_factor():
     """The rule with scalars taken together gives what its text gives; no more is left in it than products."""
-    row = bp.optimizer(spread).row
-    scalars = row.coefficients(3.0, 0.01, *row.values)
+    rule = bp.optimizer(spread).update
+    scalars = rule.coefficients(3.0, 0.01, *rule.values)
     for numbers in np.random.default_rng(0).normal(size=(20, 3)):
         expected = spread(*numbers, 0.01, 3.0, 0.5, 4.0)
-        np.testing.assert_allclose(row.rule_of_step(*numbers, *scalars), expected, rtol=1e-14)
+        np.testing.assert_allclose(rule.rule_of_step(*numbers, *scalars), expected, rtol=1e-14)
     assert len(scalars) == 4 + 5  # lr, step, a, b and a factor in each of five products
 
 

@@ -11,6 +11,7 @@ from compiled import slopes, value_and_slope, values
 
 from bpfast.backends.numba.functions import activation
 from bpfast.ops.dual import ALIASES, COMPOSED, FUNCTIONS, SLOPES, Dual, is_gate, on_numbers
+from bpfast.ops.objections import KNOWN, objections
 from bpfast.ops.rewire import NoKey, key_of
 
 HALF = 0.5
@@ -150,6 +151,14 @@ def test_aliases_are_names_of_numpy_or_scipy():
     for alias, name in ALIASES.items():
         assert FUNCTIONS[alias] is FUNCTIONS[name]
         assert hasattr(np, alias) or hasattr(math, alias) or alias == "expit"
+
+
+def test_what_messages_call_known_can_be_used():
+    names = KNOWN.partition(": ")[2].split(", ")
+    assert {"exp", "absolute", "erf", "where"} <= set(names)
+    for name in names:
+        function = getattr(math, name, None) or getattr(np, name)
+        assert not [*objections(eval("lambda *numbers: function(*numbers)", {"function": function}))], name
 
 
 @pytest.mark.parametrize("x", [math.inf, -math.inf, math.nan, 0.0, 1e300, -1e300])

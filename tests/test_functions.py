@@ -318,10 +318,10 @@ def undefined(x):
     (forgets, 0, "return a number on every path"),
     (calls_raises, None, "raises cannot be compiled: .*cannot raise"),
     (prints, 1, "it prints: .*without print"),
-    (unknown, 1, "gamma is not for the numbers here; .*known: abs, .*tanh"),
-    (reduces, 1, "sum is not for the numbers here"),
+    (unknown, 1, "gamma cannot be used here; .*known: abs, .*tanh"),
+    (reduces, 1, "sum cannot be used here"),
     (misspelt, 1, "exq is not known; .*known: abs, .*tanh"),
-    (undefined, 1, "no variable nowhere is in sight"),
+    (undefined, 1, "nowhere is not defined"),
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_refusals_say_where_and_what_to_write(function, line, words):
     with pytest.raises(CannotCompile, match=rf"(?s)^(?=.*{words})\w+ cannot be compiled: ") as info:

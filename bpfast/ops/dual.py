@@ -16,7 +16,7 @@ import numpy as np
 
 from .rewire import rewired
 
-__all__ = ["FUNCTIONS", "Dual", "is_gate", "on_numbers", "slope_of"]
+__all__ = ["FUNCTIONS", "Dual", "is_gate", "on_arrays", "on_columns", "on_numbers", "slope_of", "slope_on_arrays"]
 
 TWO_PER_ROOT_PI = 2 / math.sqrt(math.pi)
 OPERATORS = "add", "sub", "mul", "truediv", "floordiv", "mod", "pow"
@@ -77,8 +77,7 @@ COMPOSED = {
     "isfinite":   lambda x: abs(x) < math.inf,
 }
 # fmt: on
-ALIASES = {"absolute": "abs", "fabs": "abs", "power": "pow", "expit": "sigmoid", "negative": "neg", "add": "add",
-           "subtract": "sub", "multiply": "mul", "divide": "truediv", "true_divide": "truediv"}
+ALIASES = {"absolute": "abs", "fabs": "abs", "power": "pow", "expit": "sigmoid", "negative": "neg", "subtract": "sub", "multiply": "mul", "divide": "truediv", "true_divide": "truediv"}
 
 
 class Dual:

@@ -9,19 +9,28 @@ Each gives (function, line, words) for the function and all that it calls.
 import ast
 import builtins
 import dis
-import inspect
 import linecache
-import textwrap
+import math
 from types import ModuleType, NoneType
 
 import numpy as np
 
 from .dual import FUNCTIONS
-from .rewire import ATTRIBUTES, GLOBALS, NUMERIC_MODULES, codes, numeric_name, plain_function
+from .rewire import (
+    ATTRIBUTES,
+    GLOBALS,
+    NUMERIC_MODULES,
+    captured,
+    codes,
+    definition_of,
+    numeric_name,
+    plain_function,
+)
 
-__all__ = ["objections", "slow_loops", "where"]
+__all__ = ["at_line", "objections", "slow_loops"]
 
-KNOWN = "of math and numpy these are known: " + ", ".join(sorted(FUNCTIONS))
+KNOWN = "of math and numpy these are known: " + ", ".join(
+    name for name in sorted(FUNCTIONS) if hasattr(math, name) or numeric_name(getattr(np, name, None)) in FUNCTIONS)
 NO_LIST = "it works on one number, not on arrays or lists: write it for a scalar"
 NO_TEXT = "it makes a text: it may only make numbers"
 REFUSED = {  # instructions of Python
@@ -42,7 +51,7 @@ HELD = (bool, int, float, str, tuple, NoneType, np.generic, np.ndarray)  # may s
 CONSTANTS = {"LOAD_CONST", "LOAD_SMALL_INT"}
 
 
-def where(filename, line):
+def at_line(filename, line):
     """A place in words, with the text that stands there."""
     text = linecache.getline(filename, line).strip()
     return f"line {line} of {filename}" + (f": {text}" if text else "")
@@ -84,17 +93,14 @@ def slow_loops(function):
     for part in _family(function):
         if part in _helpers(part):
             yield part, part.__code__.co_firstlineno, "it calls itself: write a loop, for _ in range(8)"
-        try:
-            lines, first = inspect.getsourcelines(part)
-            tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
-        except (OSError, SyntaxError):
+        tree = definition_of(part)
+        if tree is None:
             continue
-        if isinstance(tree, ast.FunctionDef):
-            data = _data(tree)
-            for node in ast.walk(tree):
-                if isinstance(node, ast.While) and (isinstance(node.test, ast.Constant) or _names(node.test) & data):
-                    yield (part, first + node.lineno - 1,
-                           "how often it runs depends on the numbers: write a loop of fixed length, for _ in range(8)")
+        data = _data(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.While) and (isinstance(node.test, ast.Constant) or _names(node.test) & data):
+                yield (part, node.lineno,
+                       "how often it runs depends on the numbers: write a loop of fixed length, for _ in range(8)")
 
 
 def _names(node):
@@ -145,10 +151,10 @@ def _found(function, instructions):
     first, *others = instructions
     name, scope = first.argval, function.__globals__
     if first.opname == "LOAD_DEREF":
-        try:
-            value = function.__closure__[function.__code__.co_freevars.index(name)].cell_contents
-        except ValueError:  # a variable of its own, or not filled yet
+        around = dict(captured(function))
+        if name not in around:  # a variable of its own, or not filled yet
             return None, None, name
+        value = around[name]
     else:
         value = scope[name] if name in scope else getattr(builtins, name, _Nothing)
     module = None
@@ -188,7 +194,7 @@ def _of_name(function, instructions):
     """What is wrong with the value of a name, or None."""
     module, value, name = _found(function, instructions)
     if value is _Nothing:
-        return f"no variable {name} is in sight" if module is None else f"{name} is not known; {KNOWN}"
+        return f"{name} is not defined" if module is None else f"{name} is not known; {KNOWN}"
     if _is_in(value, (max, min)) and _n_arguments(instructions) > 2:
         return f"{name} takes two numbers here: {name}({name}(a, b), c)"
     if isinstance(value, (*HELD, ModuleType)) or numeric_name(value) in FUNCTIONS or _is_in(value, CALLED):
@@ -198,13 +204,13 @@ def _of_name(function, instructions):
     if isinstance(value, type) and issubclass(value, (BaseException, np.generic)):
         return None
     if callable(value) and (_is_numeric(value) or (module and module.__name__ in NUMERIC_MODULES)):
-        return f"{name} is not for the numbers here; {KNOWN}"
+        return f"{name} cannot be used here; {KNOWN}"
     if plain_function(value) is not None:
         return None
     if module and callable(value):
-        return f"{name} of {module.__name__} is not for the numbers here; {KNOWN}"
+        return f"{name} of {module.__name__} cannot be used here; {KNOWN}"
     if value is print:
         return "it prints: it may only return numbers, without print"
     if _is_in(value, vars(builtins).values()):
-        return f"{name} is not for the numbers here; write it with arithmetic, math and if"
+        return f"{name} cannot be used here; write it with arithmetic, math and if"
     return f"{name} is a {type(value).__name__}: give the numbers in it names of their own, outside of the function"

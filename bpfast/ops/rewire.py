@@ -1,21 +1,23 @@
 """A user's function with other functions in the place of those of math and numpy, here and in all that it calls.
 
 Followed are the names that its text uses: globals, variables captured from around it, functions defined within it, and
-through these, helpers of its own.
+through these, helpers of its own.  ``key_of`` follows them, too.
 """
 
+import ast
 import dis
+import inspect
+import textwrap
+from contextlib import suppress
 from types import CellType, CodeType, FunctionType, ModuleType
 
 import numpy as np
 
-__all__ = ["NoKey", "key_of", "rewired"]
+__all__ = ["NoKey", "definition_of", "key_of", "plain_function", "rewired"]
 
 NUMERIC_MODULES = {"math", "numpy", "scipy.special"}
 OWN_FUNCTIONS = {"math", f"{__package__}.dual"}
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(Ellipsis))
-
-
 GLOBALS, ATTRIBUTES = {"LOAD_GLOBAL", "LOAD_NAME"}, {"LOAD_ATTR", "LOAD_METHOD"}
 
 
@@ -43,6 +45,23 @@ def plain_function(thing):
     return thing if isinstance(thing, FunctionType) else None
 
 
+def captured(function):
+    """Yields (name, value) of the variables from around a function, but of those that have no value yet."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
+        with suppress(ValueError):  # empty
+            yield name, cell.cell_contents
+
+
+def definition_of(function):
+    """The syntax tree of a function's def, with the lines of its file; None where its source is missing or is no def."""
+    try:
+        lines, first = inspect.getsourcelines(function)
+        tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
+    except (OSError, SyntaxError):
+        return None
+    return ast.increment_lineno(tree, first - 1) if isinstance(tree, ast.FunctionDef) else None
+
+
 def numeric_name(thing):
     """The name of a function of math, numpy, scipy.special or our own, or None."""
     name = getattr(thing, "__name__", None)
@@ -61,18 +80,15 @@ class _Rewiring:
             return self.done[original]
         code = original.__code__
         scope = {"__builtins__": original.__globals__["__builtins__"], "__name__": original.__module__}
-        cells = tuple(CellType() for _ in original.__closure__ or ())
-        copy = FunctionType(code, scope, original.__name__, original.__defaults__, cells or None)
+        cells = {name: CellType() for name in code.co_freevars}
+        copy = FunctionType(code, scope, original.__name__, original.__defaults__, tuple(cells.values()) or None)
         copy.__kwdefaults__, copy.__qualname__ = original.__kwdefaults__, original.__qualname__
         self.done[original] = copy = self.wrap(copy) if is_helper else copy
         for name in names_in(code, GLOBALS):
             if name in original.__globals__:
                 scope[name] = self.value(original.__globals__[name], code)
-        for cell, old in zip(cells, original.__closure__ or ()):
-            try:
-                cell.cell_contents = self.value(old.cell_contents, code)
-            except ValueError:  # empty
-                continue
+        for name, value in captured(original):
+            cells[name].cell_contents = self.value(value, code)
         return copy
 
     def value(self, value, code):
@@ -138,12 +154,7 @@ def key_of(function):
             return "again", seen[function]
         seen[function] = len(seen)
         code, scope = function.__code__, function.__globals__
-        named = [(name, scope[name]) for name in names_in(code, GLOBALS) if name in scope]
-        for name, cell in zip(code.co_freevars, function.__closure__ or ()):
-            try:
-                named.append((name, cell.cell_contents))
-            except ValueError:  # empty
-                continue
+        named = [*((name, scope[name]) for name in names_in(code, GLOBALS) if name in scope), *captured(function)]
         return ("def", of_code(code), of_value(function.__defaults__),
                 of_value(tuple(sorted((function.__kwdefaults__ or {}).items()))),
                 tuple((name, of_value(value, code)) for name, value in named))

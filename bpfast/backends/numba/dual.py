@@ -108,7 +108,7 @@ def from_number(builder, kind, number):
 
 
 def bits_of(kind):
-    """Of the type of a result."""
+    """Of the numbers of a type; those of Python are doubles."""
     return kind.bits if isinstance(kind, Real) else 64
 
 

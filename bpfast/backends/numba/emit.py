@@ -12,11 +12,6 @@ FLAGS = ("contract",)  # products may be fused with sums; the order of sums stay
 BITS = {32: ir.FloatType(), 64: ir.DoubleType()}
 
 
-def bits_of(kind):
-    """The size of a real number's type."""
-    return next(bits for bits, known in BITS.items() if known == kind)
-
-
 class Flag:
     """What a comparison gives."""
 
@@ -59,7 +54,7 @@ class Emitted:
 
     @property
     def bits(self):
-        return bits_of(self.ir.type)
+        return next(bits for bits, kind in BITS.items() if kind == self.ir.type)
 
     def like(self, number):
         """A number in the type of this one."""

@@ -1,8 +1,8 @@
 """C functions from plain Python functions of numbers: activations, losses and optimizers that a user writes.
 
-    activation(f, dtype, n_hyper=0, derivative=None)    f(x, *hyper)             -> .forward, .forward_slope
-    loss(f, dtype, n_hyper=0, averages=False, derivative=None)   f(y, t, *hyper) -> .run
-    update(rule, dtype, n_slots, n_coefficients)        (w, *slots) = rule(g, w, *slots, *coefficients)   -> .run
+    activation    f(x, *hyper)                                          -> .forward, .forward_slope
+    loss          f(y, t, *hyper)                                       -> .run
+    update        (w, *slots) = rule(g, w, *slots, *coefficients)       -> .run
 
 Each gives a Compiled: addresses (int) of C functions with the arguments of native/plan.h, valid as long as it lives.
 The function may use numbers, + - * / ** // %, comparisons, if, loops over ranges, abs, max, min, the functions in

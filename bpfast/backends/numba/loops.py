@@ -17,16 +17,16 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from ...ops.dual import FUNCTIONS
-from ...ops.objections import slow_loops, where
+from ...ops.objections import at_line, slow_loops
 from ...ops.rewire import plain_function, rewired
 from .dual import real
 from .emit import BITS, Emitted
-from .refusals import CannotCompile, checked, explained
+from .refusals import checked, explained, refusal
 
 LANES = 16
 STORED = re.compile(r"store <\d+ x .*!llvm\.access\.group")  # by a loop that has become vectors
 ROWS, BLOCK = 4, 64  # rows and outputs of which a loss keeps the values at a time, and adds them side by side
-INT, BYTE, DOUBLE = ir.IntType(tuple.__itemsize__ * 8), ir.IntType(32), BITS[64]
+INT, INT32, DOUBLE = ir.IntType(tuple.__itemsize__ * 8), ir.IntType(32), BITS[64]  # INT: of a pointer's size
 
 
 class _Codegen(codegen.JITCPUCodegen):
@@ -107,9 +107,9 @@ class Kernel:
         doubles = [Emitted(self.builder, self.builder.load(self.at(self.hyper, i))) for i in range(n)]
         return [number.narrowed(self.bits).ir for number in doubles]
 
-    def whole(self, n):
-        """n rounded up to whole blocks."""
-        return self.builder.and_(self.builder.add(n, self.integer(LANES - 1)), self.integer(-LANES))
+    def rounded_up(self, n, lanes):
+        """n, or the next multiple of a power of two."""
+        return self.builder.and_(self.builder.add(n, self.integer(lanes - 1)), self.integer(-lanes))
 
     def smaller(self, a, b):
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
@@ -146,7 +146,7 @@ class Kernel:
         """The metadata of such a loop: no access depends on another round's; vectors as wide as they are here."""
         width = min(lanes, vector_bits() // self.bits)
         text = lambda words: ir.MetaDataString(self.module, words)
-        number = lambda n: ir.Constant(BYTE, n)
+        number = lambda n: ir.Constant(INT32, n)
         self.n_loops += 1
         return self.module.add_metadata([
             text(f"bpfast.loop {self.function.name} {self.n_loops}"),
@@ -160,11 +160,6 @@ class Kernel:
         """The numbers in the narrowest vector: what a kernel may go beyond n."""
         return 128 // self.bits
 
-    def rounded(self, n):
-        """n rounded up to whole narrow vectors."""
-        b = self.builder
-        return b.and_(b.add(n, self.integer(self.narrow - 1)), self.integer(-self.narrow))
-
     def for_all(self, step):
         """step(i) for all numbers from the first of some rows to the last, padding between them included.
 
@@ -172,7 +167,7 @@ class Kernel:
         """
         b = self.builder
         last_row = b.mul(b.sub(self.rows, self.integer(1)), self.ld)
-        self.for_numbers(b.add(last_row, self.rounded(self.n)), step)
+        self.for_numbers(b.add(last_row, self.rounded_up(self.n, self.narrow)), step)
 
     def for_numbers(self, n, step):
         """step(i) for i < n, in blocks; what remains, in narrow vectors."""
@@ -190,7 +185,7 @@ class Kernel:
         first = b.and_(self.n, self.integer(-width))  # where the vector lies in which the padding begins
         n_kept = ir.Constant(indices, ir.Undefined)
         for lane in range(width):
-            n_kept = b.insert_element(n_kept, b.sub(self.n, first), ir.Constant(BYTE, lane))
+            n_kept = b.insert_element(n_kept, b.sub(self.n, first), ir.Constant(INT32, lane))
         is_kept = b.icmp_signed("<", ir.Constant(indices, list(range(width))), n_kept)
 
         def clear_row(row):
@@ -213,10 +208,10 @@ class Kernel:
 
     def clear_parts(self, array):
         """Zero columns n.. of rows; of a single one, which may be a part of a row, what for_all wrote there."""
-        b, zero = self.builder, self.integer(0)
+        b, zero, end = self.builder, self.integer(0), self.rounded_up(self.n, self.narrow)
         is_single = b.icmp_signed("==", self.rows, self.integer(1))
         self.clear_padding(array, b.select(is_single, zero, self.rows), LANES, self.ld)
-        self.clear_padding(array, b.select(is_single, self.rows, zero), self.narrow, self.rounded(self.n))
+        self.clear_padding(array, b.select(is_single, self.rows, zero), self.narrow, end)
 
     def end(self):
         self.builder.ret_void()
@@ -245,15 +240,12 @@ def make_forward(module, library, bits, function, n_hyper, clears):
 
 def make_forward_slope(module, library, bits, function, n_hyper, clears, derivative):
     """y = f(x, *hyper) and slope = f'(x, *hyper), or derivative(x, *hyper)."""
-    plain, kind = real(bits, False), real(bits, derivative is None)
-    f = Scalar(library, function, (kind, *(plain,) * n_hyper), kind)
-    slope_of = Scalar(library, derivative, (plain,) * (1 + n_hyper), plain) if derivative else None
+    f = value_and_slope(library, bits, function, derivative, 1 + n_hyper)
     k = Kernel(module, "bpfast_forward_slope", bits, ("y", "slope", "x", "rows", "n", "ld", "hyper"))
-    b, hyper, one = k.builder, k.hyperparameters(n_hyper), ir.Constant(k.real, 1.0)
+    hyper = k.hyperparameters(n_hyper)
 
     def step(i):
-        x = k.load(k.at(k.x, i))
-        value, slope = parts(b, f, slope_of, x, one, hyper)
+        value, slope = f(k.builder, [k.load(k.at(k.x, i)), *hyper])
         k.store(value, k.at(k.y, i))
         k.store(slope, k.at(k.slope, i))
 
@@ -264,24 +256,31 @@ def make_forward_slope(module, library, bits, function, n_hyper, clears, derivat
     k.end()
 
 
-def parts(builder, f, slope_of, x, one, others):
-    """f(x, *others) and its slope by x: by dual numbers, or slope_of(x, *others)."""
-    if slope_of:
-        return f(builder, [x, *others]), slope_of(builder, [x, *others])
-    pair = ir.Constant(ir.LiteralStructType([x.type] * 2), ir.Undefined)  # as Numba passes a number and its slope
-    for place, part in enumerate((x, one)):
-        pair = builder.insert_value(pair, part, place)
-    result = f(builder, [pair, *others])
-    return [builder.extract_value(result, place) for place in range(2)]
+def value_and_slope(library, bits, function, derivative, n_arguments):
+    """-> f(builder, arguments) that gives both, the slope by the first argument: by dual numbers or the derivative."""
+    plain, first = real(bits, False), real(bits, derivative is None)
+    others = (plain,) * (n_arguments - 1)
+    f = Scalar(library, function, (first, *others), first)
+    if derivative:
+        slope_of = Scalar(library, derivative, (plain, *others), plain)
+        return lambda builder, arguments: (f(builder, arguments), slope_of(builder, arguments))
+
+    def by_dual_numbers(builder, arguments):
+        x, *others = arguments
+        pair = ir.Constant(ir.LiteralStructType([x.type] * 2), ir.Undefined)  # as Numba passes a number and its slope
+        for place, part in enumerate((x, ir.Constant(x.type, 1.0))):
+            pair = builder.insert_value(pair, part, place)
+        result = f(builder, [pair, *others])
+        return [builder.extract_value(result, place) for place in range(2)]
+
+    return by_dual_numbers
 
 
 def make_loss(module, library, bits, function, n_hyper, averages, derivative):
     """values[r] = sum_j f(y_j, t_j, *hyper), in order and in double; dy = mean[r] df/dy; both / n where it averages."""
-    plain, sloped = real(bits, False), real(bits, derivative is None)
-    f = Scalar(library, function, (sloped, plain, *(plain,) * n_hyper), sloped)
-    slope_of = Scalar(library, derivative, (plain,) * (2 + n_hyper), plain) if derivative else None
+    f = value_and_slope(library, bits, function, derivative, 2 + n_hyper)
     k = Kernel(module, "bpfast_run", bits, ("values", "dy", "y", "t", "mean", "rows", "n", "ld", "hyper"))
-    b, hyper, one = k.builder, k.hyperparameters(n_hyper), ir.Constant(k.real, 1.0)
+    b, hyper = k.builder, k.hyperparameters(n_hyper)
     kept, sums = b.alloca(k.real, ROWS * BLOCK), b.alloca(DOUBLE, ROWS)
     terms = b.sitofp(k.n, DOUBLE) if averages else ir.Constant(DOUBLE, 1.0)
 
@@ -297,11 +296,11 @@ def make_loss(module, library, bits, function, n_hyper, averages, derivative):
 
                 def one_output(j):
                     y, t = (k.load(k.at(array, here, j)) for array in (k.y, k.t))
-                    value, slope = parts(b, f, slope_of, y, one, [t, *hyper])
+                    value, slope = f(b, [y, t, *hyper])
                     k.store(value, k.at(row, j))
                     k.store(b.fmul(share, slope), k.at(k.dy, here, j))
 
-                k.loop(k.whole(count), one_output, lanes=LANES)
+                k.loop(k.rounded_up(count, LANES), one_output, lanes=LANES)
 
             def add(j, *totals):
                 numbers = [Emitted(b, b.load(k.at(kept, q * BLOCK, j))).widened().ir for q in range(ROWS)]
@@ -374,9 +373,8 @@ def optimized(bits, jobs):
         declared = [function.name for function in library._final_module.functions if function.is_declaration]
         needed = [name for name in declared if not name.startswith("llvm.")]
         if needed:
-            name = plain_function(jobs[0][1]).__name__
-            raise CannotCompile(f"{name} cannot be compiled: it needs Python while it runs ({needed[0]}): write it "
-                                "with numbers alone, without print, texts, lists and dictionaries")
+            raise refusal(plain_function(jobs[0][1]), f"it needs Python while it runs ({needed[0]}): write it with "
+                          "numbers alone, without print, texts, lists and dictionaries")
         return library
 
 
@@ -391,6 +389,6 @@ def machine_code(bits, jobs):
             code = parts[0].__code__
             place = code.co_filename, code.co_firstlineno
             warnings.warn_explicit(
-                f"{parts[0].__name__} does not vectorise, it runs number by number ({where(*place)}): write loops of "
+                f"{parts[0].__name__} does not vectorise, it runs number by number ({at_line(*place)}): write loops of "
                 "fixed length and few rounds, for _ in range(8)", UserWarning, *place)
     return library.emit_native_object()

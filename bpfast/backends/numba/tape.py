@@ -67,9 +67,7 @@ ROWWISE = {  # name of a row -> its kernels
     "cross_entropy": kernels.cross_entropy,
     "softmax_cross_entropy": kernels.softmax_cross_entropy,
 }
-
-
-ON_LINES = written.forward, written.forward_slope, written.update
+ON_LINES = written.forward, written.forward_slope, written.update  # take their places as single rows
 
 
 class Place(NamedTuple):
@@ -186,8 +184,8 @@ class Tape:
     def _activate(self, op, places, to):
         if op.function:
             kernel = written.forward_slope if op.has_slopes else written.forward
-            code = getattr(written.machine_code(op, self.dtype), kernel.__name__)
-            return self._call(kernel, places, written.settings(code, op.values))
+            code = getattr(written.c_functions(op, self.dtype), kernel.__name__)
+            return self._call(kernel, places, written.settings_for(code, op.values))
         if op.rowwise:
             kernel, _ = ROWWISE[op.name]
         else:
@@ -210,8 +208,8 @@ class Tape:
         places = {"y": y, "t": self.target, "delta": delta}
         if op.function:
             self._take(0, 1, LINE)  # beyond delta's end, where it writes
-            code = written.machine_code(op, self.dtype)
-            return self._call(written.loss, places, written.settings(code.run, op.values))
+            code = written.c_functions(op, self.dtype)
+            return self._call(written.loss, places, written.settings_for(code.run, op.values))
         kernel = ROWWISE[op.name] if op.rowwise else ElementwiseLoss(
             op.value, op.gradient, len(op.hyper), op.reduction == "mean")
         self._call(kernel, places, op.values)
@@ -256,10 +254,10 @@ class Tape:
                            {"w": self.layout.places[name]}, (decay,))
         arrays = {"g": g, "w": w, **{slot: w._replace(offset=k * size) for k, slot in enumerate(slots, 1)}}
         if plan.update.function:
-            code = written.machine_code(plan.update, self.dtype)
+            code = written.c_functions(plan.update, self.dtype)
             places = {**dict.fromkeys(("slot0", "slot1", "slot2"), w), "coefficients": self._take(0, 1, LINE)}
             places.update(zip(("g", "w", "slot0", "slot1", "slot2"), arrays.values()))
-            self._call(written.update, places, written.settings(code.run))
+            self._call(written.update, places, written.settings_for(code.run))
         else:
             n_scalars = rule.__code__.co_argcount - len(arrays)
             self._call(Elementwise(rule, tuple(arrays), ("w", *slots), numbers("scalars", n_scalars, 1)), arrays)

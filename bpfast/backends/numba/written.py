@@ -11,13 +11,17 @@ from .texts import compiled_once, inline
 
 
 @compiled_once
-def machine_code(op, dtype):
-    """-> the C functions of an op, for as long as the process lives."""
+def _compiled(op, own_slope, dtype):
     return op.compiled(dtype)
 
 
-def settings(address, hyper=()):
-    """As the kernels below find them."""
+def c_functions(op, dtype):
+    """-> those of an op, for as long as the process lives; it may be given another derivative, which is of the key."""
+    return _compiled(op, op.own_slope, dtype)
+
+
+def settings_for(address, hyper=()):
+    """The settings by which the kernels below call the C function at an address."""
     return (np.array(address, np.int64).view(np.float64).item(), *hyper)
 
 
