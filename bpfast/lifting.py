@@ -5,12 +5,14 @@ do the factors and divisors of this kind in a product: ``lr * (m / c) / d`` beco
 """
 
 import ast
+import copy
 import inspect
 import textwrap
 
 PRODUCT = ast.Mult, ast.Div
 NUMBERS = ast.BinOp, ast.UnaryOp, ast.Call  # expressions worth lifting; a truth is none
-MAKES_NAMES = ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.FunctionDef, ast.NamedExpr
+MAKES_NAMES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.FunctionDef, ast.NamedExpr,
+               ast.MatchAs)
 
 
 def lifted(function, scalars, most):
@@ -77,14 +79,15 @@ class _Lifting(ast.NodeTransformer):
         if is_name or not any(self.is_scalar(part) for part, _ in known):
             return self.generic_visit(node)
         others = [(self.visit(part), op) for part, op in parts if (part, op) not in known]
-        factors = sorted([*others, (self.lift(_product(known)), ast.Mult())], key=lambda pair: type(pair[1]) is ast.Div)
-        return ast.copy_location(_product(factors), node)
+        place = next((k for k, (_, op) in enumerate(others) if isinstance(op, ast.Div)), len(others))
+        others.insert(place, (self.lift(_product(known)), ast.Mult()))
+        return ast.copy_location(_product(others), node)
 
     def generic_visit(self, node):
         if isinstance(node, ast.Assign) and id(node) in self.top and len(node.targets) == 1:
             (target,) = node.targets
             if isinstance(target, ast.Name) and target.id in self.once and self.is_scalar(node.value):
-                self.known[target.id] = _Known(self.known).visit(node.value)
+                self.known[target.id] = _Known(self.known).visit(copy.deepcopy(node.value))
         return super().generic_visit(node)
 
     def is_scalar(self, node):
