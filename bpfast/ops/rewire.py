@@ -47,7 +47,7 @@ def numeric_name(thing):
     """The name of a function of math, numpy, scipy.special or our own, or None."""
     name = getattr(thing, "__name__", None)
     if isinstance(thing, np.ufunc) or thing is np.where or thing is np.clip:
-        return name
+        return "mod" if thing is np.remainder else name  # math.remainder is another
     return name if getattr(thing, "__module__", None) in OWN_FUNCTIONS else None
 
 
