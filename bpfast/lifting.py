@@ -4,10 +4,14 @@
 do the factors and divisors of this kind in a product: ``lr * (m / c) / d`` becomes ``m * (lr / c) / d``.
 """
 
+import __future__
+
 import ast
 import copy
 import inspect
 import textwrap
+
+from .ops.rewire import surroundings
 
 PRODUCT = ast.Mult, ast.Div
 NUMBERS = ast.BinOp, ast.UnaryOp, ast.Call  # expressions worth lifting; a truth is none
@@ -35,15 +39,15 @@ def lifted(function, scalars, most):
     if not 0 < len(lifting.found) <= most - len(scalars):
         return function, None
     rule.args.args += [ast.arg(name) for name in lifting.found]
+    rule.args.defaults = [ast.Constant(float(default)) for default in function.__defaults__ or ()]
     rule.args.defaults += [ast.Constant(0.0) for _ in lifting.found] if rule.args.defaults else []
     rule.decorator_list = []
     prepare = ast.FunctionDef(
         name="prepare", args=ast.arguments([], [ast.arg(name) for name in scalars], None, [], [], None, []),
         body=[ast.Return(ast.Tuple(list(lifting.found.values()), ast.Load()))], decorator_list=[], type_params=[])
-    variables = inspect.getclosurevars(function)
-    scope = {**variables.globals, **variables.nonlocals, "__name__": function.__module__}
+    scope = {**surroundings(function), "__name__": function.__module__}
     module = ast.fix_missing_locations(ast.Module([rule, prepare], []))
-    exec(compile(module, function.__code__.co_filename, "exec"), scope)
+    exec(compile(module, function.__code__.co_filename, "exec", __future__.annotations.compiler_flag), scope)
     return scope[rule.name], scope["prepare"]
 
 

@@ -278,6 +278,24 @@ def test_functions_from_within_travel_as_text():
     assert pickle.loads(pickle.dumps(again)) == again
 
 
+def test_what_is_defined_within_travels_with_its_names(monkeypatch):
+    monkeypatch.setitem(globals(), "tanh", [])  # which math.tanh does not mean
+    start = 0.25
+
+    def holder(x: np.float64, shift=start):
+        def inner(z):
+            return math.tanh(z) * OFFSET
+
+        return inner(x) + shift
+
+    def rule(g: np.float64, w, lr, step, rest=start):
+        return w - (1 - rest) * lr * g
+
+    op = bp.activation(holder)
+    assert op.forward(np.ones(1), 0.25) == pickle.loads(pickle.dumps(op)).forward(np.ones(1), 0.25)
+    assert pickle.loads(pickle.dumps(bp.optimizer(rule))) == bp.optimizer(rule)
+
+
 SCRIPT = """
 import bpfast as bp, sys, pickle, numpy as np
 {define}

@@ -9,7 +9,7 @@ from types import CellType, CodeType, FunctionType, ModuleType
 
 import numpy as np
 
-__all__ = ["NoKey", "key_of", "rewired"]
+__all__ = ["NoKey", "key_of", "rewired", "surroundings"]
 
 NUMERIC_MODULES = {"math", "numpy", "scipy.special"}
 OWN_FUNCTIONS = {"math", f"{__package__}.dual"}
@@ -99,6 +99,18 @@ def rewired(function, functions, wrap=lambda helper: helper):
     return _Rewiring(functions, wrap).function(plain_function(function), is_helper=False)
 
 
+def surroundings(function):
+    """-> name -> value: the globals and captured variables that a function, and what is defined within it, uses."""
+    scope = function.__globals__
+    found = {name: scope[name] for name in names_in(function.__code__, GLOBALS) if name in scope}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # empty
+            continue
+    return found
+
+
 def key_of(function):
     """What a function does, as nested tuples of plain values: equal in two processes if and only if it is the same.
 
@@ -137,15 +149,9 @@ def key_of(function):
         if function in seen:
             return "again", seen[function]
         seen[function] = len(seen)
-        code, scope = function.__code__, function.__globals__
-        named = [(name, scope[name]) for name in names_in(code, GLOBALS) if name in scope]
-        for name, cell in zip(code.co_freevars, function.__closure__ or ()):
-            try:
-                named.append((name, cell.cell_contents))
-            except ValueError:  # empty
-                continue
+        code = function.__code__
         return ("def", of_code(code), of_value(function.__defaults__),
                 of_value(tuple(sorted((function.__kwdefaults__ or {}).items()))),
-                tuple((name, of_value(value, code)) for name, value in named))
+                tuple((name, of_value(value, code)) for name, value in surroundings(function).items()))
 
     return of_function(plain_function(function))
