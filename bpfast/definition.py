@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 
 from .differentiation import STEPS, differences
+from .ops import dual
 from .ops.objections import at_line, objections, slow_loops
 
 GRID = tuple(float(x) for x in np.linspace(-8, 8, 65) + 1 / 128)  # where functions are tried: off most kinks
@@ -35,6 +36,7 @@ def check(op):
 def _check_function(op):
     value_of, slope_of = op.value_of(), op.slope_of()
     places, at_once = _places(op)
+    _check_truths(op, places)
     unknown, n_known = [], 0
     for numbers in places + at_once:
         value, slope = _call(op, value_of, numbers), _call(op, slope_of, numbers)
@@ -60,6 +62,18 @@ def _check_function(op):
               "training that comes there diverges; keep arguments where functions are finite, as in "
               "math.log(max(x, 1e-6)), or math.sqrt(x * x + 1e-12) for the derivative")
     _check_single(op, [*places, *_far(op)])
+
+
+def _check_truths(op, places):
+    """No comparison is taken for a number in a way that NumPy has not."""
+    for function in filter(None, (op.function, op.own_slope)):
+        for numbers in places:
+            try:
+                dual.tried(function)(*numbers, *op.values)
+            except dual.AddedComparisons as error:
+                raise ValueError(f"{op.place}{_line_of(error, op)}: {error}") from None
+            except Exception:  # which the other checks tell
+                break
 
 
 def _check_slope(op, value_of, slope, numbers):
@@ -101,6 +115,8 @@ def _is_close(found, exact):
 
 def _check_update(op):
     """Three steps from zero slots make finite numbers, as many as there are; so do gradients of zero, and float32."""
+    slots = [0.0] * len(op.slots)
+    _check_truths(op, [(g, 0.5, *slots, 0.01, step) for g in (0.25, -0.25) for step in (1.0, 3.0)])
     step, made = _steps(op, 0.25, np.float64)
     if not all(map(math.isfinite, made)):
         raise ValueError(f"{op.place}: step {step:g} makes {_shown(made)}, which must be finite")

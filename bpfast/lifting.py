@@ -4,14 +4,17 @@
 do the factors and divisors of this kind in a product: ``lr * (m / c) / d`` becomes ``m * (lr / c) / d``.
 """
 
-import ast
-import inspect
+import __future__
 
-from .ops.rewire import definition_of
+import ast
+import copy
+
+from .ops.rewire import definition_of, surroundings
 
 PRODUCT = ast.Mult, ast.Div
 NUMBERS = ast.BinOp, ast.UnaryOp, ast.Call  # expressions worth lifting; a truth is none
-MAKES_NAMES = ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.FunctionDef, ast.NamedExpr
+MAKES_NAMES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.FunctionDef, ast.NamedExpr,
+               ast.MatchAs)
 
 
 def lifted(function, scalars, most):
@@ -28,15 +31,15 @@ def lifted(function, scalars, most):
     if not 0 < len(lifting.found) <= most - len(scalars):
         return function, None
     rule.args.args += [ast.arg(name) for name in lifting.found]
+    rule.args.defaults = [ast.Constant(float(default)) for default in function.__defaults__ or ()]
     rule.args.defaults += [ast.Constant(0.0) for _ in lifting.found] if rule.args.defaults else []
     rule.decorator_list = []
     prepare = ast.FunctionDef(
         name="prepare", args=ast.arguments([], [ast.arg(name) for name in scalars], None, [], [], None, []),
         body=[ast.Return(ast.Tuple(list(lifting.found.values()), ast.Load()))], decorator_list=[], type_params=[])
-    variables = inspect.getclosurevars(function)
-    scope = {**variables.globals, **variables.nonlocals, "__name__": function.__module__}
+    scope = {**surroundings(function), "__name__": function.__module__}
     module = ast.fix_missing_locations(ast.Module([rule, prepare], []))
-    exec(compile(module, function.__code__.co_filename, "exec"), scope)
+    exec(compile(module, function.__code__.co_filename, "exec", __future__.annotations.compiler_flag), scope)
     return scope[rule.name], scope["prepare"]
 
 
@@ -72,14 +75,15 @@ class _Lifting(ast.NodeTransformer):
         if is_name or not any(self.is_scalar(part) for part, _ in known):
             return self.generic_visit(node)
         others = [(self.visit(part), op) for part, op in parts if (part, op) not in known]
-        factors = sorted([*others, (self.lift(_product(known)), ast.Mult())], key=lambda pair: type(pair[1]) is ast.Div)
-        return ast.copy_location(_product(factors), node)
+        place = next((k for k, (_, op) in enumerate(others) if isinstance(op, ast.Div)), len(others))
+        others.insert(place, (self.lift(_product(known)), ast.Mult()))
+        return ast.copy_location(_product(others), node)
 
     def generic_visit(self, node):
         if isinstance(node, ast.Assign) and id(node) in self.top and len(node.targets) == 1:
             (target,) = node.targets
             if isinstance(target, ast.Name) and target.id in self.once and self.is_scalar(node.value):
-                self.known[target.id] = _Known(self.known).visit(node.value)
+                self.known[target.id] = _Known(self.known).visit(copy.deepcopy(node.value))
         return super().generic_visit(node)
 
     def is_scalar(self, node):

@@ -1,5 +1,8 @@
 """How a user's function is pickled: by where it is imported from, or as source text with what it captures."""
 
+import __future__
+
+import ast
 import functools
 import importlib
 import inspect
@@ -10,7 +13,7 @@ from types import ModuleType
 
 import numpy as np
 
-from .ops.rewire import plain_function
+from .ops.rewire import plain_function, surroundings
 
 PLAIN = (int, float, complex, bool, str, type(None), tuple)
 
@@ -60,11 +63,16 @@ def as_text(function):
     if not text[start:].startswith("def "):
         raise pickle.PicklingError(f"{text.strip()!r} cannot be pickled: write it with def")
     captured = {}
-    variables = inspect.getclosurevars(function)
-    for name, value in {**variables.globals, **variables.nonlocals}.items():
+    for name, value in {**_of_defaults(function, text[start:]), **surroundings(function)}.items():
         if plain_function(value) is not function:
             captured[name] = _written(name, value, function)
     return function.__name__, text[start:], captured
+
+
+def _of_defaults(function, text):
+    """Name -> value: the names that stand for the defaults of arguments."""
+    nodes, values = ast.parse(text).body[0].args.defaults, function.__defaults__ or ()
+    return {node.id: value for node, value in zip(nodes, values) if isinstance(node, ast.Name)}
 
 
 def same(one, other):
@@ -82,7 +90,7 @@ def from_text(name, text, captured):
     scope = {key: _read(value) for key, value in captured.items()}
     file = f"<bpfast {name} {abs(hash(text)):x}>"
     linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file  # so that its source is found again
-    exec(compile(text, file, "exec"), scope)
+    exec(compile(text, file, "exec", __future__.annotations.compiler_flag), scope)
     return scope[name]
 
 

@@ -214,6 +214,28 @@ def test_what_a_step_knows_is_one_factor():
     assert len(scalars) == 4 + 5  # lr, step, a, b and a factor in each of five products
 
 
+def switched(g, w, lr, step):
+    rate = 2 * lr if step > 2 else 0.5 * lr
+    return w - 2 * rate * (g / (abs(g) + 1e-30)) * (g / (abs(g) + 1e-30))
+
+
+@pytest.mark.parametrize("step", [1.0, 5.0])
+def test_what_a_step_knows_stands_once_and_where_it_stood(step):
+    """A scalar with a branch is taken as it was written; numbers whose products float32 does not hold stay apart."""
+    row = bp.optimizer(switched).update
+    numbers = 1e-25, 0.0, *row.coefficients(step, 0.25)  # the first as a square is 0 in float32
+    assert np.isclose(row.rule_of_step(*map(np.float32, numbers)), -2 * 0.25 * (2 if step > 2 else 0.5), rtol=1e-4)
+
+
+@pytest.mark.parametrize("text", ["x * math.copysign(1, x)", "0.5 * x if x else 1.0", "x > 0 and x or 0.1 * x"])
+def test_compiled_as_numpy(text, dtype):
+    scope = {"math": math}
+    exec(f"def of_text(x): return {text}", scope)
+    op = bp.activation(scope["of_text"])
+    found, expected = (train(backend, dtype, op)["outputs"] for backend in ("native", "numpy"))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_how_they_are_printed_and_compared():
     assert [repr(op) for op in (swish, swish(beta=2), my_adam(0.1), my_adam(beta1=0.5), bp.Dense(3, "swish"))] == [
         "swish", "swish(beta=2.0)", "my_adam(0.1)", "my_adam(0.01, beta1=0.5)", "Dense(3, swish)"]
@@ -254,6 +276,24 @@ def test_functions_from_within_travel_as_text():
     assert again == op(shift=2) and again.function is not local
     np.testing.assert_array_equal(again.forward(np.ones(2), 2.0), op.forward(np.ones(2), 2.0))
     assert pickle.loads(pickle.dumps(again)) == again
+
+
+def test_what_is_defined_within_travels_with_its_names(monkeypatch):
+    monkeypatch.setitem(globals(), "tanh", [])  # which math.tanh does not mean
+    start = 0.25
+
+    def holder(x: np.float64, shift=start):
+        def inner(z):
+            return math.tanh(z) * OFFSET
+
+        return inner(x) + shift
+
+    def rule(g: np.float64, w, lr, step, rest=start):
+        return w - (1 - rest) * lr * g
+
+    op = bp.activation(holder)
+    assert op.forward(np.ones(1), 0.25) == pickle.loads(pickle.dumps(op)).forward(np.ones(1), 0.25)
+    assert pickle.loads(pickle.dumps(bp.optimizer(rule))) == bp.optimizer(rule)
 
 
 SCRIPT = """

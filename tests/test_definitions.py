@@ -81,7 +81,8 @@ RIGHT = [gated, softer, branches, rounds, counts] + [
         "x // 0.7", "np.where(x > 0, x, 0.01 * x)", "max(x, 0) ** 3", "2**x / (1 + 2**x)", "(x > 0) * x", "x**3",
         "x if abs(x) < 1 else math.copysign(1 + math.log(abs(x)), x)", "math.sqrt(x * x + 1) - 1", "math.exp(x)",
         "np.float64(1.3) * x * math.sqrt(2)", "abs(x) ** 1.5", "math.sin(100 * x)", "math.cosh(x)", "x**6 - 3 * x**5",
-        "np.sign(x)", "1.0", "math.log(1 + x * x)", "1 / (1 + math.exp(-x))", "np.logaddexp(x, 0)")]
+        "np.sign(x)", "1.0", "math.log(1 + x * x)", "1 / (1 + math.exp(-x))", "np.logaddexp(x, 0)",
+        "np.clip(x, 0, 1.0)", "np.mod(x, 1)")]
 
 
 @pytest.mark.parametrize("function", RIGHT, ids=range(len(RIGHT)))
@@ -165,6 +166,10 @@ def asks_the_size(x, n=3.0):
     return x
 
 
+def names_amid(x):
+    return y if (y := math.tanh(x)) > 0 else 2 * y
+
+
 def halves(x):
     while x > 1:
         x = 0.5 * x
@@ -205,6 +210,7 @@ WARNED = [  # and how many lines after def
     (of_a_dictionary, "CONSTANTS is a dict: give the numbers in it names of their own", 1),
     (of_three, r"max takes two numbers here: max\(max\(a, b\), c\)", 1),
     (asks_the_size, "int cannot be used here", 1),
+    (names_amid, "it uses :=, which Numba does not compile: write y = ... on a line of its own", 1),
     (halves, r"does not vectorise.*write a loop of fixed length, for _ in range\(8\)", 1),
     (calls_halves, "does not vectorise", -5),
     (logarithm, r"is nan at -7.99219, line \d+: return math.log\(x\), and not finite at 32 of 65 places", 0),
@@ -414,6 +420,10 @@ def forgets(x):
         return x
 
 
+def counts_truths(g, w, lr, step):
+    return w - lr * ((step > 10) + (step > 20)) * g
+
+
 def keyword_only(x, *, beta):
     return beta * x
 
@@ -446,6 +456,7 @@ REFUSED = {
     "complex functions": (lambda: bp.activation(of_cmath), ValueError, "sqrt of cmath cannot be used here"),
     "two": (lambda: bp.activation(two_numbers), ValueError, "must return one number, got"),
     "unknown to us": (lambda: bp.activation(of_gamma), ValueError, r"line \d+: return math.gamma.*are known: abs,"),
+    "truths": (lambda: bp.optimizer(counts_truths), ValueError, r"\(step > 10\) .* as if .* numbers: write 1.0 \*"),
     "no path": (lambda: bp.activation(forgets), ValueError, r"return a number on every path \(line \d+ of .*if x > 0"),
     "keyword only": (lambda: bp.activation(keyword_only), TypeError, r"must be a function f\(x, \*\*hyper"),
     "arguments of the derivative": (lambda: bp.activation(softer).derivative(huber), TypeError,

@@ -10,13 +10,15 @@ these are NumPy's, so that nothing raises: 1 / 0 is inf, log -1 is nan.  The Num
 """
 
 import math
+import operator
 from types import SimpleNamespace
 
 import numpy as np
 
 from .rewire import rewired
 
-__all__ = ["FUNCTIONS", "Dual", "is_gate", "on_arrays", "on_columns", "on_numbers", "slope_of", "slope_on_arrays"]
+__all__ = ["FUNCTIONS", "AddedComparisons", "Dual", "is_gate", "on_arrays", "on_columns", "on_numbers", "slope_of",
+           "slope_on_arrays", "tried"]
 
 TWO_PER_ROOT_PI = 2 / math.sqrt(math.pi)
 OPERATORS = "add", "sub", "mul", "truediv", "floordiv", "mod", "pow"
@@ -170,11 +172,35 @@ FUNCTIONS |= {alias: FUNCTIONS[name] for alias, name in ALIASES.items()}
 (floordiv, mod, max, min, maximum, minimum, clip, sign, heaviside, copysign, square, reciprocal, sinh, cosh, tan, log2,
  log10, logaddexp, hypot, isnan, isinf, isfinite) = (FUNCTIONS[name] for name in COMPOSED)
 
+
+class AddedComparisons(TypeError):
+    """NumPy has True + True = True and no True - True; Python and compiled code have 2 and 0."""
+
+    def __init__(self):
+        super().__init__("comparisons are added, subtracted or negated as if they were numbers: write 1.0 * (a > b)")
+
+
+class _Truth(int):
+    """What a comparison of Duals gives."""
+
+    def _refuse(self, other=True):
+        if isinstance(other, bool | np.bool_ | _Truth):
+            raise AddedComparisons
+        return NotImplemented
+
+    __neg__ = __add__ = __sub__ = _refuse
+
+
+def _compared(name, a, b):
+    made = getattr(operator, name)(a, b)
+    return _Truth(made) if isinstance(made, bool | np.bool_) else made
+
+
 for _name in OPERATORS:
     setattr(Dual, f"__{_name}__", lambda a, b, name=_name: apply(name, a, b))
     setattr(Dual, f"__r{_name}__", lambda b, a, name=_name: apply(name, a, b))
 for _name in COMPARISONS:  # by their values alone
-    setattr(Dual, f"__{_name}__", lambda a, b, name=f"__{_name}__": getattr(a.value, name)(parts(b)[0]))
+    setattr(Dual, f"__{_name}__", lambda a, b, name=_name: _compared(name, a.value, parts(b)[0]))
 
 
 def _number(x):
@@ -213,6 +239,11 @@ def on_numbers(function, kind=np.float64, errors="ignore"):
 def slope_of(function, kind=np.float64, errors="ignore"):
     """-> the derivative of a user's function with respect to its first argument, likewise."""
     return _of_floats(_sloped(function, FUNCTIONS_OF[kind]), kind, errors)
+
+
+def tried(function):
+    """-> a user's function, likewise, which raises AddedComparisons where it takes truths for numbers."""
+    return _of_floats(rewired(function, FUNCTIONS), lambda x: Dual(np.float64(x), None), "ignore")
 
 
 def _of_floats(copy, kind, errors):

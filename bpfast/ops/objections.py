@@ -41,6 +41,7 @@ REFUSED = {  # instructions of Python
     "IMPORT_NAME": "it imports: import at the top of the file, outside of the function",
     "STORE_GLOBAL": "it changes a global variable: it may only return numbers",
     "STORE_DEREF": "it changes a variable of the function around it: it may only return numbers",
+    "DELETE_FAST": "it deletes a variable: machine code cannot, leave del out",
     "STORE_ATTR": "it changes an object: it may only return numbers",
     "STORE_SUBSCR": NO_LIST, "BUILD_LIST": NO_LIST, "BUILD_SET": NO_LIST, "BUILD_MAP": NO_LIST,
     "BUILD_CONST_KEY_MAP": NO_LIST, "BUILD_STRING": NO_TEXT, "FORMAT_VALUE": NO_TEXT, "FORMAT_SIMPLE": NO_TEXT,
@@ -75,6 +76,8 @@ def _objections_in(code, function):
         why = REFUSED.get(name)
         if name == "STORE_DEREF" and value in code.co_cellvars:
             why = None
+        elif name == "COPY" and value == 1 and _is_walrus(instructions[i + 1 :]):
+            why = "it uses :=, which Numba does not compile: write y = ... on a line of its own"
         elif name in GLOBALS or (name == "LOAD_DEREF" and value in function.__code__.co_freevars):
             why = _of_name(function, instructions[i:])
         elif name in ATTRIBUTES and not _is_attribute_of_module(function, instructions[:i]):
@@ -86,6 +89,13 @@ def _objections_in(code, function):
             why = "it does not return a number on every path"
         if why:
             yield name, next((step.positions.lineno for step in instructions[i:] if step.positions.lineno), None), why
+
+
+def _is_walrus(following):
+    """Whether what was copied is stored and then used, and not stored again as by a = b = x."""
+    stored, used = (step.opname for step in following[:2])
+    return stored.startswith("STORE_FAST") and stored != "STORE_FAST_STORE_FAST" and (
+        stored != "STORE_FAST" or not used.startswith(("STORE", "COPY", "UNPACK")))
 
 
 def slow_loops(function):

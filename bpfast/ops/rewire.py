@@ -13,7 +13,7 @@ from types import CellType, CodeType, FunctionType, ModuleType
 
 import numpy as np
 
-__all__ = ["NoKey", "definition_of", "key_of", "plain_function", "rewired"]
+__all__ = ["NoKey", "definition_of", "key_of", "plain_function", "rewired", "surroundings"]
 
 NUMERIC_MODULES = {"math", "numpy", "scipy.special"}
 OWN_FUNCTIONS = {"math", f"{__package__}.dual"}
@@ -66,7 +66,7 @@ def numeric_name(thing):
     """The name of a function of math, numpy, scipy.special or our own, or None."""
     name = getattr(thing, "__name__", None)
     if isinstance(thing, np.ufunc) or thing is np.where or thing is np.clip:
-        return name
+        return "mod" if thing is np.remainder else name  # math.remainder is another
     return name if getattr(thing, "__module__", None) in OWN_FUNCTIONS else None
 
 
@@ -115,6 +115,12 @@ def rewired(function, functions, wrap=lambda helper: helper):
     return _Rewiring(functions, wrap).function(plain_function(function), is_helper=False)
 
 
+def surroundings(function):
+    """-> name -> value: the globals and captured variables that a function, and what is defined within it, uses."""
+    scope = function.__globals__
+    return {name: scope[name] for name in names_in(function.__code__, GLOBALS) if name in scope} | dict(captured(function))
+
+
 def key_of(function):
     """What a function does, as nested tuples of plain values: equal in two processes if and only if it is the same.
 
@@ -153,10 +159,9 @@ def key_of(function):
         if function in seen:
             return "again", seen[function]
         seen[function] = len(seen)
-        code, scope = function.__code__, function.__globals__
-        named = [*((name, scope[name]) for name in names_in(code, GLOBALS) if name in scope), *captured(function)]
+        code = function.__code__
         return ("def", of_code(code), of_value(function.__defaults__),
                 of_value(tuple(sorted((function.__kwdefaults__ or {}).items()))),
-                tuple((name, of_value(value, code)) for name, value in named))
+                tuple((name, of_value(value, code)) for name, value in surroundings(function).items()))
 
     return of_function(plain_function(function))

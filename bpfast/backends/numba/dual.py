@@ -85,8 +85,7 @@ def to_number(builder, kind, value, bits):
     if isinstance(kind, Real):
         return Emitted(builder, value)
     if isinstance(kind, types.Float):
-        number = Emitted(builder, value)
-        return number.narrowed(bits) if bits == 32 else number.widened()
+        return Emitted(builder, value).of_bits(bits)
     if isinstance(kind, types.Boolean):
         return Emitted(builder, builder.uitofp(value, BITS[bits]))
     convert = builder.sitofp if kind.signed else builder.uitofp
@@ -97,7 +96,9 @@ def from_number(builder, kind, number):
     """The same, as a value of a Numba type."""
     if isinstance(number, Flag):
         return number.ir
-    like = Emitted(builder, ir.Constant(BITS[bits_of(kind)], 0.0)).like
+    def like(number):
+        return Emitted(builder, ir.Constant(BITS[bits_of(kind)], 0.0)).like(number).of_bits(bits_of(kind))
+
     if not isinstance(kind, _Sloped):
         return like(number).ir
     value, slope = rules.parts(number)
@@ -188,6 +189,19 @@ for _old in (*NUMBERS, Real):
     for _new in (Real, _Sloped):
         if not (_old is Real and _new is Real):
             lower_cast(_old, _new)(_cast)
+
+
+@infer_global(bool)
+class _Truth(AbstractTemplate):
+    key = bool
+
+    def generic(self, arguments, keywords):
+        return signature(types.boolean, *arguments) if isinstance(arguments[0], Real) else None
+
+
+@lower_builtin(bool, Real)
+def _truth(context, builder, sig, values):
+    return (to_number(builder, *sig.args, *values, bits_of(*sig.args)) != 0).ir
 
 
 @infer_global(operator.pos)

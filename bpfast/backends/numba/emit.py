@@ -74,6 +74,10 @@ class Emitted:
         """A double rounded to a type of so many bits."""
         return self if self.bits == bits else Emitted(self.builder, self.builder.fptrunc(self.ir, BITS[bits]))
 
+    def of_bits(self, bits):
+        """The same number, or the nearest one, of a type of so many bits."""
+        return self.narrowed(32) if bits == 32 else self.widened()
+
     def intrinsic(self, name, *others):
         """The LLVM intrinsic of this name, of numbers of one type."""
         kinds = [self.ir.type] * (1 + len(others))

@@ -130,7 +130,7 @@ def _compiled(dtype, jobs):
     dtype = np.dtype(dtype)
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"functions are compiled for float32 or float64, got dtype {dtype}")
-    with COMPILING:
+    with COMPILING, np.errstate(all="ignore"):  # rules run on constants, too
         key = _key(dtype.itemsize * 8, jobs)
         known = _alive.get(key) if key else None
         if known is None:
