@@ -16,7 +16,7 @@ from . import definition, source
 from .data import check_real
 from .lifting import lifted
 from .ops import ACTIVATIONS, dual
-from .ops.rewire import plain_function
+from .ops.rewire import plain_function, rewired
 from .ops.table import Activation, Loss, Update
 from .optimizers import INTERVALS, Optimizer
 from .schedules import Schedule
@@ -130,11 +130,11 @@ class Written:
                          **self.texts())
 
     def of_def(self, function, form):
-        """The function, if it is a plain one."""
+        """The function, if it is a plain one, with what its names stand for now: they may come to stand for others."""
         plain = plain_function(function)
         if plain is None or plain.__name__ == "<lambda>":
             raise TypeError(f"{self.kind}: write a function with def, {form}; got {function!r}")
-        return plain
+        return rewired(plain, {})
 
     def compiled(self, dtype):
         """-> the C functions that Numba makes of it, see backends/numba/functions.py."""
@@ -154,20 +154,21 @@ class Written:
     def derivative(self, function):
         """Take this function of the same arguments for the derivative, if it is one; -> the op."""
         form = f"slope{inspect.signature(self.function)}"
-        n, taken = self.function.__code__.co_argcount, inspect.signature(self.of_def(function, form))
+        n, own_slope = self.function.__code__.co_argcount, self.of_def(function, form)
+        taken = inspect.signature(own_slope)
         try:
             taken.bind(*range(n))
         except TypeError:
             raise TypeError(f"the derivative of {self.kind} {self.name!r} must take its arguments, {form}; got "
                             f"{function.__name__}{taken}") from None
-        made = self.with_slope(function)
+        made = self.with_slope(own_slope)
         definition.check(made)
         self.__dict__.update(made.__dict__)
         return self
 
     def with_slope(self, function):
         """The same with this derivative."""
-        other = self.with_parts(own_slope=plain_function(function))
+        other = self.with_parts(own_slope=function)
         other.__dict__.update(other.texts())
         return other
 

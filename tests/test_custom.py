@@ -335,3 +335,23 @@ def test_a_function_that_is_gone_is_named(tmp_path):
     (tmp_path / "formulas.py").unlink()
     done = run(tmp_path, SCRIPT.format(define=""), "load")
     assert "uses the activation 'bent' of module 'formulas', which is not there" in done.stderr
+
+
+def test_a_global_that_changes_later_changes_nothing(backend, monkeypatch):
+    """The function is what it was when it was defined and tried: in every backend, and as a copy."""
+    def own_loss(prediction, target):
+        return OFFSET * (prediction - target) ** 2
+
+    def half(prediction, target):
+        return 0.5 * (prediction - target) ** 2
+
+    written, half = bp.loss(own_loss), bp.loss(half)
+    monkeypatch.setitem(globals(), "OFFSET", 2.0)
+    X, found = np.linspace(-1, 1, 20)[:, None], []
+    for loss in (written, pickle.loads(pickle.dumps(written)), half):
+        net = bp.Network([bp.Dense(3, "tanh"), bp.Dense(1)], dtype="float64", seed=0)
+        trainer = bp.Trainer(net, loss=loss, optimizer=bp.SGD(0.1), backend=backend, seed=0)
+        trainer.fit(X, np.sin(X), epochs=2)
+        found.append(net.to_vector())
+    for vector in found[1:]:
+        np.testing.assert_allclose(vector, found[0], rtol=1e-12)
