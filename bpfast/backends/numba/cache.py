@@ -20,9 +20,9 @@ MARK = b"bpfast machine code 1\n"
 def folder():
     """BPFAST_CACHE, or bpfast in the platform's folder for caches; None where that is empty or there is no home."""
     given = os.environ.get("BPFAST_CACHE")
-    if given is not None:
-        return Path(given) if given else None
     try:
+        if given is not None:
+            return Path(given).expanduser() if given else None
         if sys.platform == "win32":
             base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
         elif sys.platform == "darwin":
