@@ -93,7 +93,9 @@ def optimizer(function):
     >>> heavy_ball(0.1), heavy_ball(bp.CosineDecay(0.1, 20), momentum=0.8)
     (heavy_ball(0.1), heavy_ball(CosineDecay(0.1, 20.0), momentum=0.8))
     """
-    return WrittenOptimizer(WrittenUpdate(function).entered(), 1e-2)
+    made = WrittenOptimizer(WrittenUpdate(function).entered(), 1e-2)
+    Optimizer.written[made.update.name] = made
+    return made
 
 
 # -- the ops -----------------------------------------------------------------------------------------

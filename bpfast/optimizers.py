@@ -1,5 +1,7 @@
 """Optimizers: a learning rate and a row of ops/updates.py with its hyperparameters."""
 
+from types import FunctionType
+
 import numpy as np
 
 from .data import check_fields, check_flag
@@ -31,6 +33,7 @@ class Optimizer(Description):
 
     __slots__ = ()
     rule = ""  # the name of the row
+    written: dict = {}  # name -> one that a user wrote
     full_batch = False
 
     def _take(self, learning_rate, **numbers):
@@ -73,10 +76,13 @@ class Optimizer(Description):
         """The optimizer meant by a name or an optimizer."""
         if isinstance(given, Optimizer):
             return given
-        if isinstance(given, str) and given.lower() in OPTIMIZERS:
-            return OPTIMIZERS[given.lower()]()
-        names = ", ".join(OPTIMIZERS)
-        raise ValueError(f"unknown optimizer {given!r}; choose one of: {names}, or pass an object, such as LBFGS()")
+        known = {**OPTIMIZERS, **Optimizer.written}
+        for name in (given, given.lower()) if isinstance(given, str) else ():
+            if name in known:
+                return known[name]()
+        written = isinstance(given, FunctionType)
+        hint = "decorate your rule with @bpfast.optimizer" if written else "pass an object, such as LBFGS()"
+        raise ValueError(f"unknown optimizer {given!r}; choose one of: {', '.join(known)}, or {hint}")
 
 
 class SGD(Optimizer):

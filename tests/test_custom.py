@@ -355,3 +355,13 @@ def test_a_global_that_changes_later_changes_nothing(backend, monkeypatch):
         found.append(net.to_vector())
     for vector in found[1:]:
         np.testing.assert_allclose(vector, found[0], rtol=1e-12)
+
+
+def test_names_are_known_and_plain_functions_told_what_to_do():
+    net = bp.Network([bp.Dense(3, "swish"), bp.Dense(1)], input_shape=2)
+    trainer = bp.Trainer(net, loss="my_huber", optimizer="my_adam")
+    assert trainer.optimizer == my_adam and trainer.loss == my_huber
+    for make, kind in ((lambda: bp.Dense(3, softer), "activation"), (lambda: bp.Trainer(net, loss=softer), "loss"),
+                       (lambda: bp.Trainer(net, loss="my_huber", optimizer=softer), "optimizer")):
+        with pytest.raises(ValueError, match=rf"unknown {kind} <function softer .*decorate your .* with @bpfast.{kind}"):
+            make()

@@ -2,6 +2,7 @@
 
 import math
 from numbers import Real
+from types import FunctionType
 
 
 class Op:
@@ -72,7 +73,8 @@ class Op:
         if isinstance(given, str) and given in known:
             return known[given]
         kind = cls.__name__.lower()
-        raise ValueError(f"unknown {kind} {given!r}; choose one of: {', '.join(known)}")
+        hint = f", or decorate your function with @bpfast.{kind}" if isinstance(given, FunctionType) else ""
+        raise ValueError(f"unknown {kind} {given!r}; choose one of: {', '.join(known)}{hint}")
 
 
 def _restore(cls, name, hyper):
