@@ -16,7 +16,7 @@ from . import definition, source
 from .data import check_real
 from .lifting import lifted
 from .ops import ACTIVATIONS, dual
-from .ops.rewire import plain_function, rewired
+from .ops.rewire import plain_function, positional, rewired
 from .ops.table import Activation, Loss, Update
 from .optimizers import INTERVALS, Optimizer
 from .schedules import Schedule
@@ -136,7 +136,7 @@ class Written:
         plain = plain_function(function)
         if plain is None or plain.__name__ == "<lambda>":
             raise TypeError(f"{self.kind}: write a function with def, {form}; got {function!r}")
-        return rewired(plain, {})
+        return positional(rewired(plain, {}))
 
     def compiled(self, dtype):
         """-> the C functions that Numba makes of it, see backends/numba/functions.py."""

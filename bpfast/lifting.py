@@ -26,6 +26,7 @@ def lifted(function, scalars, most):
     tree = definition_of(function)
     if tree is None or any(isinstance(node, MAKES_NAMES) for statement in tree.body for node in ast.walk(statement)):
         return function, None
+    tree.args.args, tree.args.kwonlyargs, tree.args.kw_defaults = tree.args.args + tree.args.kwonlyargs, [], []
     lifting = _Lifting(tree, set(scalars))
     rule = lifting.visit(tree)
     if not 0 < len(lifting.found) <= most - len(scalars):

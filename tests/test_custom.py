@@ -363,5 +363,26 @@ def test_names_are_known_and_plain_functions_told_what_to_do():
     assert trainer.optimizer == my_adam and trainer.loss == my_huber
     for make, kind in ((lambda: bp.Dense(3, softer), "activation"), (lambda: bp.Trainer(net, loss=softer), "loss"),
                        (lambda: bp.Trainer(net, loss="my_huber", optimizer=softer), "optimizer")):
-        with pytest.raises(ValueError, match=rf"unknown {kind} <function softer .*decorate your .* with @bpfast.{kind}"):
+        with pytest.raises(ValueError, match=rf"unknown {kind} <function softer .*decorate .* with @bpfast.{kind}"):
             make()
+
+
+@bp.activation
+def keyed(x, *, beta=1.5):
+    return x / (1 + math.exp(-beta * x))
+
+
+@bp.optimizer
+def keyed_momentum(g, w, v, lr, step, *, momentum=0.9):
+    v = momentum * v + g
+    return w - lr * (1 - momentum) * v, v
+
+
+def test_hyperparameters_may_be_keywords(backend):
+    net = bp.Network([bp.Dense(3, keyed(beta=2.0)), bp.Dense(1)], dtype="float64", seed=0)
+    twin = bp.Network([bp.Dense(3, swish(beta=2.0)), bp.Dense(1)], dtype="float64", seed=0)
+    X = np.linspace(-1, 1, 20)[:, None]
+    for network, optimizer in ((net, keyed_momentum(0.5, momentum=0.8)), (twin, bp.Momentum(0.1, momentum=0.8))):
+        bp.Trainer(network, loss="squared_error", optimizer=optimizer, backend=backend, seed=0).fit(X, X**2, epochs=3)
+    np.testing.assert_allclose(net.to_vector(), twin.to_vector(), rtol=1e-10)
+    assert pickle.loads(pickle.dumps(keyed(beta=3.0))) == keyed(beta=3.0)

@@ -424,7 +424,7 @@ def counts_truths(g, w, lr, step):
     return w - lr * ((step > 10) + (step > 20)) * g
 
 
-def keyword_only(x, *, beta):
+def keyword_only(x, *, beta):  # without a default
     return beta * x
 
 

@@ -13,7 +13,7 @@ from types import CellType, CodeType, FunctionType, ModuleType
 
 import numpy as np
 
-__all__ = ["NoKey", "definition_of", "key_of", "plain_function", "rewired", "surroundings"]
+__all__ = ["NoKey", "definition_of", "key_of", "plain_function", "positional", "rewired", "surroundings"]
 
 NUMERIC_MODULES = {"math", "numpy", "scipy.special"}
 OWN_FUNCTIONS = {"math", f"{__package__}.dual"}
@@ -119,6 +119,19 @@ def surroundings(function):
     """-> name -> value: the globals and captured variables that a function, and what is defined within it, uses."""
     scope = function.__globals__
     return {name: scope[name] for name in names_in(function.__code__, GLOBALS) if name in scope} | dict(captured(function))
+
+
+def positional(function):
+    """The function with what stands behind ``*`` among its parameters in the row of the others, if all have defaults."""
+    code, defaults = function.__code__, function.__kwdefaults__ or {}
+    names = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    if not names or not defaults.keys() >= set(names):
+        return function
+    code = code.replace(co_argcount=code.co_argcount + len(names), co_kwonlyargcount=0)
+    defaults = (*(function.__defaults__ or ()), *(defaults[name] for name in names))
+    other = FunctionType(code, function.__globals__, function.__name__, defaults, function.__closure__)
+    other.__qualname__ = function.__qualname__
+    return other
 
 
 def key_of(function):
