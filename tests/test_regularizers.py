@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from checks import check_gradients, digest, flat
 from engines import SAME_BITS
+from networks import BATCH_SIZE, CASES, LARGE, network, starting_point
 
 import bpfast as bp
 from bpfast.regularizers import CLIPS, REGULARIZERS
@@ -213,3 +214,19 @@ def test_l1_makes_weights_small_and_few(rng):
     weight = net.parameters["0.weight"][:, 0]
     np.testing.assert_allclose(weight[:2], [1.9, -0.9], atol=0.05)  # each moved towards zero by the rate
     assert np.abs(weight[2:]).max() < 0.03
+
+
+@pytest.mark.parametrize("name", [*CASES, *LARGE])
+def test_norms_are_of_parameters_alone(native_engine, name):
+    """Whatever lies beside them in compiled memory: clipped, every network learns what it learns in NumPy."""
+    case, found = {**CASES, **LARGE}[name], []
+    X, y, weight, arrays = starting_point(case, seed=2)
+    for backend in ("numpy", native_engine):
+        for clip in (bp.ClipGlobalNorm(0.1), bp.ClipNorm(0.05)):
+            net = network(case, arrays, "float64")
+            trainer = bp.Trainer(net, loss=case.loss, optimizer=bp.SGD(0.1), batch_size=BATCH_SIZE, clip=clip,
+                                 backend=backend)
+            trainer.fit(X, y, epochs=2, sample_weight=weight, shuffle=False)
+            found.append(net.to_vector())
+    for expected, vector in zip(found[:2], found[2:]):
+        np.testing.assert_allclose(vector, expected, rtol=1e-9, atol=1e-10)

@@ -241,6 +241,7 @@ static void layer_norm_backward(const bp_job *job, const bp_instruction *it, bp_
             const real g = scale ? scale[j] * p.dy[j] : p.dy[j], d = root * (g - plain - (p.x[j] - mean) * root * scaled);
             p.dx[j] = adds ? p.dx[j] + d : d;
         }
+        for (ptrdiff_t j = n; j < whole; j++) p.dx[j] = 0; /* padding is no unit of the layer before */
     }
 }
 
