@@ -78,6 +78,13 @@ def rows(rng):
     return small_rows(rng)
 
 
+def pytest_collection_modifyitems(items):
+    """What compares with PyTorch can be run alone."""
+    for item in items:
+        if {"torch_twin", "torch_optimizers"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("torch")
+
+
 @pytest.fixture
 def torch_twin():
     """The networks in PyTorch."""
