@@ -208,3 +208,31 @@ for thread in threads:  # while one of two compiles, or imports Numba; then whil
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_child_forked_while_a_thread_compiles():
     python("-W", "ignore::DeprecationWarning", "-c", FORK, BPFAST_CACHE="")
+
+
+FORKS = """
+import os, signal, sys, threading
+import numba
+from bpfast.backends.numba.locks import COMPILING
+
+def fork():
+    for _ in range(200):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+
+signal.alarm(100)  # ends what waits for a lock
+sys.setswitchinterval(1e-6)
+threads = [threading.Thread(target=fork) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert COMPILING.acquire(blocking=False)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_threads_that_fork_leave_no_lock_taken():
+    assert not python("-W", "ignore::DeprecationWarning", "-c", FORKS).stderr

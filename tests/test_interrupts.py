@@ -44,9 +44,11 @@ class WhileFitting:
         while self._trainer.history.n_epochs < self._begun + 3:
             if self._over.wait(0.001):
                 return
-        self._act()
-        if not self._over.wait(60):
-            self._trainer.stop()
+        try:
+            self._act()
+        finally:  # also after an error
+            if not self._over.wait(60):
+                self._trainer.stop()
 
 
 FOREVER = 10**8

@@ -24,8 +24,10 @@ def _hold():
 
 
 def _let_go():
-    while _held:
-        _held.pop()()
+    releases = _held[::-1]
+    _held.clear()  # before the last of them: another thread that forks fills it from then on
+    for release in releases:
+        release()
 
 
 if hasattr(os, "register_at_fork"):
