@@ -12,6 +12,7 @@ import copy
 from .ops.rewire import definition_of, surroundings
 
 PRODUCT = ast.Mult, ast.Div
+TURNED = {ast.Mult: ast.Div(), ast.Div: ast.Mult()}
 NUMBERS = ast.BinOp, ast.UnaryOp, ast.Call  # expressions worth lifting; a truth is none
 MAKES_NAMES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.FunctionDef, ast.NamedExpr,
                ast.MatchAs)
@@ -98,9 +99,8 @@ def _factors(node, op):
     if not isinstance(node, ast.BinOp) or not isinstance(node.op, PRODUCT):
         yield node, op
         return
-    turned = {ast.Mult: ast.Div, ast.Div: ast.Mult}
     yield from _factors(node.left, op)
-    yield from _factors(node.right, op if isinstance(node.op, ast.Mult) else turned[type(op)]())
+    yield from _factors(node.right, node.op if isinstance(op, ast.Mult) else TURNED[type(node.op)])
 
 
 def _product(parts):

@@ -85,8 +85,8 @@ typedef struct {
     ptrdiff_t h, w, row, pixel;
 } grid;
 
-/* C = init + the windows of an image times B, `columns` vectors wide; no init: C + that.  C and y, which it is masked or scaled by, lie
- * as the grid says. */
+/* C = init + the windows of an image times B, `columns` vectors wide; no init: C + that.  C lies as the grid says, and
+ * so does y, by which it is masked or scaled. */
 static void window_product(int end, const image *a, const bp_window *k, const real *B, int columns, real *C,
                            const grid *g, const real *init, const real *y) {
     const ptrdiff_t width = columns * VL, line = k->width * a->c * width;

@@ -90,7 +90,8 @@ INLINE void pool_backward(const bp_job *job, const bp_instruction *it, bp_part p
                 const patch p = patch_at(&it->window, in, i, j);
                 pass(dx, dy, x, y, &p);
             }
-        for (ptrdiff_t i = 0; it->dx_end == BP_MASKED && i < n; i += VL) store(dx + i, where_positive(load(x + i), load(dx + i)));
+        for (ptrdiff_t i = 0; it->dx_end == BP_MASKED && i < n; i += VL)
+            store(dx + i, where_positive(load(x + i), load(dx + i)));
     }
 }
 
