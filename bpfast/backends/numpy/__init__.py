@@ -102,7 +102,7 @@ class Plan(base.Plan):
         return Pass(before, values, kept)
 
     def _backward(self, arrays, forward, delta):
-        """From dE/d(output) to dE/d(value), a list, and dE/d(parameter), name -> array, by the chain rule in reverse."""
+        """From dE/d(output) to dE/d(value), a list, and dE/d(parameter), by name, the chain rule in reverse order."""
         deltas, gradients = [None] * len(forward.values), {}
         deltas[self.trained.output] = delta
         for i in reversed(self.trained.instructions):
