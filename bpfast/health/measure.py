@@ -1,5 +1,6 @@
 """One look at a network: what signals and gradients are, layer by layer."""
 
+import math
 from collections import Counter
 from typing import NamedTuple
 
@@ -10,7 +11,8 @@ from ..backends.numpy import Plan
 from ..ops.regularization import NO_CLIP
 from ..ops.table import Loss
 
-ROWS = 1000  # of the data that are looked at
+ROWS = 1000  # of the data that are looked at; fewer where the values of so many are more than
+NUMBERS = 2e7
 FLAT = 0.05  # of the largest slope: below it a unit is saturated
 DEAD = 1e-3  # of the largest slope: a rectifier that stays below it for every row is dead
 ON_THE_WAY = "batch_norm", "layer_norm", "scale", "dropout", "alpha_dropout", "activation"  # from sum to f
@@ -31,7 +33,7 @@ class Measured(NamedTuple):
     dead                 share of units whose |f'(z)| < 0.001 max |f'| for every row; NaN where f is no rectifier
     delta_norm           sqrt(mean (n dE/dz)^2) of n rows
     input_delta_norm     the same of dE/d(input of the layer)
-    input_norm, pre_activation_norm     sqrt(mean x^2) of the layer's inputs x, and of x W + b
+    input_norm           sqrt(mean x^2) of the layer's inputs x
     alike                whether the units have the same weights and the same gradient
     loss, n_rows         E, and of how many rows
     """
@@ -49,7 +51,6 @@ class Measured(NamedTuple):
     delta_norm: np.ndarray
     input_delta_norm: np.ndarray
     input_norm: np.ndarray
-    pre_activation_norm: np.ndarray
     alike: np.ndarray
     loss: float
     n_rows: int
@@ -61,13 +62,14 @@ def evenly(n, most=ROWS):
 
 
 def measure(network, loss, X, y, sample_weight=None):
-    """-> Measured, of at most 1000 of the rows of X and y, drawn evenly.
+    """-> Measured, of at most 1000 of the rows of X and y, drawn evenly; fewer where a row makes over 20 000 numbers.
 
     In float64, as in a step of training: a BatchNorm takes mean and variance of these rows, Dropout drops.  X, y and
     sample_weight are as ``Trainer.fit`` takes them; the network is built, and stays as it is.
     """
     plan = Plan(network.program, "float64", Loss.get(loss), None, 1, {}, NO_CLIP)
-    rows = Data(X, y, sample_weight).take(evenly(len(X)))
+    numbers = sum(map(math.prod, network.program.value_shapes))  # that a row makes
+    rows = Data(X, y, sample_weight).take(evenly(len(X), max(32, min(ROWS, int(NUMBERS / numbers)))))
     arrays = {name: array.astype(np.float64) for name, array in network.arrays.items()}
     with np.errstate(all="ignore"):
         value, deltas, gradients, forward = plan.differentiate(arrays, rows)
@@ -103,7 +105,7 @@ def _layer(plan, i, network, deltas, gradients, forward):
         "pre_activation_mean": z.mean(), "pre_activation_std": z.std(),
         "saturated": saturated, "dead": dead,
         "delta_norm": n * _rms(delta), "input_delta_norm": n * _rms(deltas[i.inputs[0]]),
-        "input_norm": _rms(x), "pre_activation_norm": _rms(forward.before[i.output]),
+        "input_norm": _rms(x),
         "alike": _alike(network.parameters[weight]) and _alike(gradients[weight]),
     }
 

@@ -17,7 +17,9 @@ from . import cures
 from .measure import evenly
 from .report import Cure, Verdict
 
+UNSCALED = 30.0  # mean square root of what is fed or learned
 STEPS = 10  # of the probing, at least
+EPOCHS_TO_COME = 100  # in which a rate that is warmed up reaches its peak
 INPUT_ROWS = 10_000  # in which the inputs are looked at
 LOGITS = {"softmax": np.log, "exponential": np.log, "sigmoid": lambda p: np.log(p / (1 - p))}
 
@@ -30,6 +32,7 @@ class Patient:
         self.layers = trainer.network.layers
         self.losses = trainer.history["loss"] if trainer.history.n_epochs else np.empty(0)
         self.found = set()  # names of the verdicts so far
+        self._falls = {}
 
     @cached_property
     def fresh(self):
@@ -81,27 +84,26 @@ class Patient:
     def rate(self):
         """The learning rate of now; None where the optimizer finds its steps by itself."""
         optimizer = self.trainer.optimizer
-        if optimizer.update is None or optimizer.full_batch:
-            return None
-        return float(optimizer.schedule.rates(np.array([float(self.trainer.history.n_epochs)]))[0])
+        return None if optimizer.update is None or optimizer.full_batch else self.rates[0]
+
+    @property
+    def rates(self):
+        """-> (epochs,), the learning rates of now and of the epochs to come."""
+        return self.trainer.optimizer.schedule.rates(self.trainer.history.n_epochs + np.arange(float(EPOCHS_TO_COME)))
 
     def at_rate(self, rate):
         """The trainer's optimizer with another learning rate, or schedule."""
         return type(self.trainer.optimizer)(**{**self.trainer.optimizer._fields(), "learning_rate": rate})
 
-    def fall(self, factor):
-        """How far the loss falls in ten steps of a copy at so many times the rate; -inf where it diverges."""
-        if factor not in self._falls:
-            self._falls[factor] = self._fall(factor)
-        return self._falls[factor]
+    def fall(self, rate):
+        """How far the loss falls in a few steps of a copy at this rate; -inf where it diverges."""
+        if rate not in self._falls:
+            self._falls[rate] = self._fall(rate)
+        return self._falls[rate]
 
-    @cached_property
-    def _falls(self):
-        return {}
-
-    def _fall(self, factor):
+    def _fall(self, rate):
         trainer = copy.deepcopy(self.trainer)
-        trainer.optimizer = self.at_rate(factor * self.rate)
+        trainer.optimizer = self.at_rate(rate)
         rows = self.rows.take(evenly(len(self.rows.X), max(STEPS * min(self.trainer._rows_per_step, 1 << 16), 100)))
         if self.trainer.batch_size == "full":
             rows = self.rows.take(evenly(len(self.rows.X)))
@@ -121,14 +123,24 @@ class Patient:
         """-> Cure, as code for this network and trainer."""
         return Cure(words, cures.cured_code(self.trainer, change, **settings), change)
 
+    @property
+    def normalised(self):
+        """-> the Cure that normalises what every activation reads."""
+        return self.cured("batch normalisation before every activation", cures.normalised)
+
     def cures_of_flow(self):
         """-> the Cures that keep signals and gradients at one scale."""
         return tuple(self.cured(words, change) for words, change in cures.cures_of_flow(self.layers))
 
-    def cures_of_rate(self, factor):
-        """-> the Cure of another rate, below that of which a few steps take most off the loss."""
-        rate = float(f"{0.3 * factor * self.rate:.2g}")
-        return (self.cured(f"learning rate {rate:g} in place of {self.rate:g}", optimizer=self.at_rate(rate)),)
+    def cures_of_rate(self, rates, patient):
+        """-> the Cures by another rate: below the one at which a few steps of a patient take most off the loss."""
+        rate = float(f"{0.3 * max(rates, key=patient.fall):.2g}")
+        found = (self.cured(f"learning rate {rate:g}", optimizer=self.at_rate(rate)),)
+        y = self.rows.y
+        if self.trainer.loss.targets != "reals" or np.sqrt(np.mean(np.square(y, dtype=np.float64))) < UNSCALED:
+            return found
+        code = f"y = (y - y.mean(axis=0)) / y.std(axis=0)\n{cures.cured_code(self.trainer)}"
+        return (Cure("scale the targets to mean 0 and deviation 1", code), *found)
 
 
 # -- inputs and targets ------------------------------------------------------------------------------------------
@@ -215,7 +227,7 @@ def saturation(p, share):
     words = "most units are at the flat ends of their activation, where its derivative is almost zero"
     figures = {"largest share of saturated units": m.saturated[places].max(),
                "deviation of their sums": m.pre_activation_std[places].max()}
-    return places, words, figures, (p.cured("draw smaller weights", cures.redrawn), *p.cures_of_flow())
+    return places, words, figures, (p.cured("draw smaller weights", cures.redrawn), p.normalised)
 
 
 def vanishing(p, ratio):
@@ -236,66 +248,69 @@ def vanishing(p, ratio):
 
 def exploding(p, growth, total, ratio):
     m = p.measured
-    gains = m.pre_activation_norm / m.input_norm
-    deltas = m.delta_norm[:-1]
+    made, deltas = np.hypot(m.activation_mean, m.activation_std)[:-1], m.delta_norm[:-1]  # outputs fit the targets
+    if not len(made):
+        return None
     with np.errstate(all="ignore"):
-        signal = np.exp(np.log(gains).mean())
-        back = deltas[0] / deltas[-1] if len(deltas) > 1 else 1.0
-    finite = np.isfinite([*m.pre_activation_norm, *m.gradient_norm]).all()
-    forth = signal > growth and m.pre_activation_norm[-1] > total * m.input_norm[0]
-    if finite and not forth and not back > ratio:
+        forth, back = made[-1] / m.input_norm[0], deltas[0] / deltas[-1]
+        signal = forth ** (1 / len(made))
+    finite = np.isfinite([*made, *m.gradient_norm]).all()
+    if finite and not (signal > growth and forth > total) and not back > ratio:
         return None
     words = "signals grow from layer to layer, or the gradient does on its way back, by so much that no learning " \
             "rate fits all layers"
-    figures = {"growth of the sums per layer": signal, "delta of the first layer over the last": back,
-               "outputs before the activation": m.pre_activation_norm[-1]}
+    figures = {"growth of the signals per layer": signal, "delta of the first layer over the last": back,
+               "signals of the last hidden layer": made[-1]}
     clip = p.cured("bound the norm of the gradient", cures.redrawn, clip=ClipGlobalNorm(1.0))
     drawn = p.cured("draw weights of a variance that keeps the scale", cures.redrawn)
-    return range(len(m.layers)), words, figures, (drawn, *p.cures_of_flow(), clip)
+    return range(len(m.layers)), words, figures, (drawn, p.normalised, clip)
 
 
 # -- the course of the training ----------------------------------------------------------------------------------
 
 
-def rate_too_high(p, rise, worse):
+def rate_too_high(p, rise, worse, learned):
     if p.rate is None:
         return None
     scale = abs(p.baseline) or 1.0
     figures = {"learning rate": p.rate}
-    if p.losses.size and (p.losses.max() > p.losses[0] + worse * scale or _began_high(p, worse)):
+    if p.losses.size and p.losses[-1] > learned * p.baseline and _has_risen(p, worse * scale):
         figures |= {"largest loss of an epoch": p.losses.max(), "loss of a constant": p.baseline}
-    elif p.fall(1.0) < -rise * scale and p.fall(0.01) > p.fall(1.0) + rise * scale:
-        figures |= {"rise of the loss in a few steps": -p.fall(1.0), "at a hundredth of the rate": -p.fall(0.01)}
+    elif p.fall(p.rate) < -rise * scale and p.fall(0.01 * p.rate) > p.fall(p.rate) + rise * scale:
+        figures |= {"rise of the loss in a few steps": -p.fall(p.rate),
+                    "at a hundredth of the rate": -p.fall(0.01 * p.rate)}
     else:
         return None
     words = "the steps are so large that the loss grows"
-    return (), words, figures, p.cures_of_rate(max((0.1, 0.01, 1e-3, 1e-4), key=p.fresh.fall))
+    return (), words, figures, p.cures_of_rate(p.rate * np.logspace(-1, -4, 4), p.fresh)
 
 
-def _began_high(p, worse):
-    """Whether the first epoch was far worse than a constant, though outputs begin near one, as those of classes do."""
-    return p.trainer.loss.targets in ("labels", "unit") and p.losses[0] > (1 + worse) * p.baseline
+def _has_risen(p, much):
+    """Whether the loss grew, perhaps within the first epoch: that of classes begins near the loss of a constant."""
+    began = p.baseline if p.trainer.loss.targets in ("labels", "unit") else p.losses[0]
+    return p.losses.max() > min(began, p.losses[0]) + much
 
 
 def rate_too_low(p, little, much, learned):
     if p.rate is None or p.measured.loss < learned * p.baseline:
         return None
     scale = abs(p.baseline) or 1.0
-    slow, fast = p.fall(1.0) / scale, p.fall(100.0) / scale
+    rate = p.rates.max()
+    slow, fast = p.fall(rate) / scale, p.fall(100 * rate) / scale
     if slow > little or fast < much or fast < 20 * slow:
         return None
     words = "the steps are so small that the loss hardly falls"
-    figures = {"learning rate": p.rate, "share of the loss that a few steps take off": slow,
+    figures = {"learning rate": rate, "share of the loss that a few steps take off": slow,
                "at 100 times the rate": fast}
-    best = max((10.0, 100.0, 1000.0, 1e4), key=p.fall)
-    return (), words, figures, p.cures_of_rate(best)
+    return (), words, figures, p.cures_of_rate(rate * np.logspace(1, 4, 4), p)
 
 
 def plateau(p, epochs, fall, learned):
     stays = _stays(p, epochs, fall)
     if stays is None or p.losses[-1] < learned * p.baseline:
         return None
-    words = "the loss stays where it is, hardly below that of a constant: a plateau, or a local minimum"
+    words = "the loss stays where it is, hardly below that of a constant: a plateau, a local minimum, or inputs " \
+            "that say nothing of the targets"
     figures = {f"fall of the loss over {epochs} epochs": stays, "loss": p.losses[-1], "loss of a constant": p.baseline}
     restarts = f"{cures.cured_code(p.trainer)}\ntrainer.fit(X, y, restarts=5)"
     found = [Cure("begin several times, and keep the best", restarts)]
@@ -365,19 +380,20 @@ FLOW = *SCALE, "zero or symmetric weights", "dead units", "saturation", "explodi
 RATE = *FLOW, "learning rate too high", "learning rate too low", "class imbalance"
 RULES = (
     Rule("constant inputs", constant_inputs, {"share": 0.5}, "LeCun, Bottou, Orr & Mueller 1998, section 4.3"),
-    Rule("unscaled inputs", unscaled_inputs, {"largest": 30.0, "smallest": 0.01},
+    Rule("unscaled inputs", unscaled_inputs, {"largest": UNSCALED, "smallest": 0.01},
          "LeCun, Bottou, Orr & Mueller 1998, section 4.3"),
     Rule("zero or symmetric weights", symmetric, {}, "Rumelhart, Hinton & Williams 1986"),
     Rule("dead units", dead_units, {"share": 0.8}, "Lu, Shin, Su & Karniadakis 2020", FLOW[:3]),
-    Rule("exploding gradient", exploding, {"growth": 4.0, "total": 50.0, "ratio": 1e3},
+    Rule("exploding gradient", exploding, {"growth": 4.0, "total": 20.0, "ratio": 1e3},
          "He, Zhang, Ren & Sun 2015, section 2.2; Pascanu, Mikolov & Bengio 2013", FLOW[:4]),
     Rule("saturation", saturation, {"share": 0.5}, "Glorot & Bengio 2010, section 3", FLOW[:4]),
     Rule("vanishing gradient", vanishing, {"ratio": 0.01}, "Hochreiter 1991; Glorot & Bengio 2010, section 4",
          FLOW[:6]),
-    Rule("learning rate too high", rate_too_high, {"rise": 0.5, "worse": 1.0}, "Bengio 2012, section 3.1.1", FLOW),
+    Rule("learning rate too high", rate_too_high, {"rise": 0.5, "worse": 2.0, "learned": 0.9},
+         "Bengio 2012, section 3.1.1", FLOW[:3] + FLOW[5:6]),
     Rule("learning rate too low", rate_too_low, {"little": 2e-3, "much": 5e-3, "learned": 0.5},
          "Bengio 2012, section 3.1.1", FLOW),
-    Rule("class imbalance", class_imbalance, {"alone": 0.95, "rare": 0.25, "ignored": 10}, "King & Zeng 2001",
+    Rule("class imbalance", class_imbalance, {"alone": 0.95, "rare": 0.1, "ignored": 10}, "King & Zeng 2001",
          RATE[:-1]),
     Rule("plateau", plateau, {"epochs": 5, "fall": 0.01, "learned": 0.95}, "Fukumizu & Amari 2000", RATE),
     Rule("under-fitting", under_fitting, {"epochs": 5, "fall": 0.01, "learned": 0.7, "plateau": 0.95},
