@@ -1,9 +1,9 @@
 """Known illnesses on MNIST, what the diagnosis says, and what its cures do:  python bench/cures.py [mnist.npz]
 
 Every ill network is looked at before it learns, learns, and so does each network and trainer that the code of a cure
-makes, for as many epochs. Prints a Markdown table of accuracies on the test set. Ends with status 1 where the verdict is
-not the known one, where a cured network stays below 0.9, or where that of five or of twenty sigmoid layers of small
-weights, untreated, learns more than to guess one digit (published: 0.1135, dense layers, the optimizer not stated).
+makes, for as many epochs. Prints a Markdown table of accuracies on the test set. Ends with status 1 where the verdict
+is not the known one, where a cured network stays below 0.9, or where five or twenty sigmoid layers of small weights,
+not cured, learn more than to guess one digit (published of five: 0.1135, the optimizer not stated).
 
 The file is that of bench/mnist.py.
 """
@@ -49,7 +49,7 @@ def main():
         trainer = bp.Trainer(net, loss="cross_entropy", optimizer=optimizer, batch_size=BATCH, seed=options.seed,
                              backend=options.backend)
         for array in net.parameters.values():
-            if biases == 0 or biases is not None and array.ndim == 1:
+            if biases == 0 or (biases is not None and array.ndim == 1):
                 array[...] = biases
         report = trainer.diagnose(factor * X, y)
         found = ", ".join(verdict.name for verdict in report.verdicts)

@@ -129,8 +129,8 @@ def test_cure(case, capsys):
 HEALTHY = {
     "Xavier, tanh": [Dense(32, "tanh", initializer="xavier")] * 6,
     "He, relu": [Dense(32, "relu", initializer="he")] * 6,
-    "He, relu, 20 layers": [Dense(64, "relu", initializer="he")] * 20,
-    "Xavier, tanh, 20 layers": [Dense(64, "tanh", initializer="xavier")] * 20,
+    "He, relu, 20 layers": [Dense(32, "relu", initializer="he")] * 20,
+    "Xavier, tanh, 20 layers": [Dense(32, "tanh", initializer="xavier")] * 20,
     "batch norm": [Dense(32), bp.BatchNorm(), bp.Activation("relu")] * 6,
     "batch norm, sigmoid": [Dense(32), bp.BatchNorm(), bp.Activation("sigmoid")] * 6,
     "layer norm, dropout": [Dense(32), bp.LayerNorm(), bp.Activation("gelu"), bp.Dropout(0.2)] * 3,
@@ -146,7 +146,7 @@ HEALTHY = {
 def test_no_false_alarm(kind, seed):
     trainer = trainer_of([*HEALTHY[kind], OUT], net_seed=seed)
     assert trainer.diagnose(X, Y).ok
-    trainer.fit(X, Y, epochs=4)
+    trainer.fit(X, Y, epochs=3)
     report = trainer.diagnose(X, Y)
     assert report.ok, report
 
@@ -307,6 +307,7 @@ def test_nothing_is_left_of_it():
     {"optimizer": bp.LBFGS()},
     {"optimizer": "rprop", "batch_size": "full"},
     {"optimizer": bp.Adam(bp.OneCycle(1e-3, 5))},
+    {"optimizer": bp.SGD(bp.WarmUp(bp.ConstantRate(0.1), 5))},
     {"batch_size": 1},
     {"regularizer": bp.L2(1e-4), "clip": bp.ClipNorm(1), "metrics": ["f1"], "backend": "numpy", "batch_size": "full"},
 ])
@@ -319,6 +320,35 @@ def test_every_kind_of_trainer(settings):
         assert getattr(made, name) == getattr(ill, name), name
 
 
+def test_targets_of_large_numbers(rng):
+    """Learn when they are scaled as the report says."""
+    inputs = rng.normal(size=(300, 5))
+    y = 1e5 + 1e4 * np.tanh(inputs @ rng.normal(size=5))
+    trainer = trainer_of([Dense(16, "tanh"), Dense(1)], loss="squared_error", n_in=5)
+    (verdict,) = trainer.diagnose(inputs, y).verdicts
+    assert verdict.name == "learning rate too low" and "scale the targets" in verdict.cures[0].words
+    scope = pasted(verdict.cures[0], trainer, inputs, y)
+    scope["trainer"].fit(inputs, scope["y"], epochs=50)
+    assert scope["trainer"].diagnose(inputs, scope["y"]).ok
+    assert scope["trainer"].evaluate(inputs, scope["y"])["loss"] < 0.05
+
+
+def test_rows_that_weigh_nothing_are_not_looked_at():
+    weight = np.zeros(len(X))
+    weight[:100] = 1
+    trainer = trainer_of([*RELU, OUT])
+    found, expected = trainer.diagnose(X, Y, weight).measured, trainer.diagnose(X[:100], Y[:100]).measured
+    assert found.n_rows == 100 and found.loss == pytest.approx(expected.loss)
+
+
+def test_a_cure_that_does_not_fit_is_left_out():
+    """Twice the units of a branch would not be added to the inputs."""
+    net = [bp.Residual(Dense(32, "relu"), Dense(64, "relu")), *RELU, OUT]
+    losses = [2.3, 1.9, 1.8, 1.801, 1.8, 1.799, 1.8, 1.799]
+    (verdict,) = with_losses(trainer_of(net), losses).diagnose(X, Y).verdicts
+    assert verdict.name == "under-fitting" and not verdict.cures
+
+
 def test_a_network_without_a_shape():
     trainer = bp.Trainer(bp.Network([*RELU, OUT], seed=0), loss="cross_entropy", seed=0)
     assert trainer.diagnose(X, Y).ok and trainer.network.input_shape == (64,)
@@ -327,8 +357,10 @@ def test_a_network_without_a_shape():
 def test_refused():
     with pytest.raises(ValueError, match="X has 2000 rows, but y has 1"):
         trainer_of([*RELU, OUT]).diagnose(X, Y[:1])
-    with pytest.raises(TypeError, match="'X' and 'y'"):
+    with pytest.raises(ValueError, match="keeps no data"):
         trainer_of([*RELU, OUT]).diagnose()
+    with pytest.raises(ValueError, match="no weight to look at"):
+        trainer_of([bp.Scale(), bp.Activation("softmax")], n_in=10).diagnose(X[:, :10], Y)
 
 
 # -- how it reads -----------------------------------------------------------------------------------------------

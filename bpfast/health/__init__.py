@@ -8,6 +8,8 @@ report.py     HealthReport, Verdict, Cure
 
 import copy
 
+import numpy as np
+
 from ..standardization import learn_scale
 from .measure import Measured, measure
 from .report import Cure, HealthReport, Verdict
@@ -18,6 +20,8 @@ __all__ = ["RULES", "Cure", "HealthReport", "Measured", "Verdict", "diagnose", "
 
 def diagnose(trainer, rows):
     """-> HealthReport of a trainer whose network is built, from checked Data; trainer and network stay as they are."""
+    if rows.weight is not None and not rows.weight.all():
+        rows = rows.take(np.flatnonzero(rows.weight))  # what weighs nothing is not learned from
     trainer = copy.deepcopy(trainer)
     learn_scale(trainer.network, rows.X, None)
     measured = measure(trainer.network, trainer.loss, *rows)

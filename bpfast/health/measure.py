@@ -75,6 +75,8 @@ def measure(network, loss, X, y, sample_weight=None):
         value, deltas, gradients, forward = plan.differentiate(arrays, rows)
         found = [_layer(plan, i, network, deltas, gradients, forward) for i in plan.trained.instructions
                  if _weight(i, network) is not None]
+    if not found:
+        raise ValueError(f"{network!r} has no weight to look at: no dense or convolutional layer")
     columns = {name: [one[name] for one in found] for name in found[0]}
     names = ("layers", "activations")
     return Measured(**{name: tuple(column) if name in names else np.array(column) for name, column in columns.items()},

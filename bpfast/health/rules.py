@@ -120,8 +120,11 @@ class Patient:
         return before - after if np.isfinite(after) else -np.inf
 
     def cured(self, words, change=None, **settings):
-        """-> Cure, as code for this network and trainer."""
-        return Cure(words, cures.cured_code(self.trainer, change, **settings), change)
+        """-> Cure, as code for this network and trainer; None where the changed layers do not fit together."""
+        try:
+            return Cure(words, cures.cured_code(self.trainer, change, **settings), change)
+        except ValueError:
+            return None
 
     @property
     def normalised(self):
@@ -269,19 +272,19 @@ def exploding(p, growth, total, ratio):
 # -- the course of the training ----------------------------------------------------------------------------------
 
 
-def rate_too_high(p, rise, worse, learned):
+def rate_too_high(p, rise, better, worse, learned):
     if p.rate is None:
         return None
     scale = abs(p.baseline) or 1.0
     figures = {"learning rate": p.rate}
+    fast, slow = p.fall(p.rate), p.fall(0.01 * p.rate)
     if p.losses.size and p.losses[-1] > learned * p.baseline and _has_risen(p, worse * scale):
         figures |= {"largest loss of an epoch": p.losses.max(), "loss of a constant": p.baseline}
-    elif p.fall(p.rate) < -rise * scale and p.fall(0.01 * p.rate) > p.fall(p.rate) + rise * scale:
-        figures |= {"rise of the loss in a few steps": -p.fall(p.rate),
-                    "at a hundredth of the rate": -p.fall(0.01 * p.rate)}
+    elif fast < slow - rise * scale or (slow > better * scale and fast < slow / 2):
+        figures |= {"fall of the loss in a few steps": fast, "at a hundredth of the rate": slow}
     else:
         return None
-    words = "the steps are so large that the loss grows"
+    words = "the steps are so large that the loss grows, or falls less than by smaller ones"
     return (), words, figures, p.cures_of_rate(p.rate * np.logspace(-1, -4, 4), p.fresh)
 
 
@@ -291,15 +294,16 @@ def _has_risen(p, much):
     return p.losses.max() > min(began, p.losses[0]) + much
 
 
-def rate_too_low(p, little, much, learned):
+def rate_too_low(p, little, much, linear, learned):
     if p.rate is None or p.measured.loss < learned * p.baseline:
         return None
     scale = abs(p.baseline) or 1.0
     rate = p.rates.max()
     slow, fast = p.fall(rate) / scale, p.fall(100 * rate) / scale
-    if slow > little or fast < much or fast < 20 * slow:
+    if slow > little or fast < much or fast < linear * slow:
         return None
-    words = "the steps are so small that the loss hardly falls"
+    words = "the steps are so small that the loss hardly falls; a hundred times as large, it falls about a " \
+            "hundred times as fast"
     figures = {"learning rate": rate, "share of the loss that a few steps take off": slow,
                "at 100 times the rate": fast}
     return (), words, figures, p.cures_of_rate(rate * np.logspace(1, 4, 4), p)
@@ -389,9 +393,9 @@ RULES = (
     Rule("saturation", saturation, {"share": 0.5}, "Glorot & Bengio 2010, section 3", FLOW[:4]),
     Rule("vanishing gradient", vanishing, {"ratio": 0.01}, "Hochreiter 1991; Glorot & Bengio 2010, section 4",
          FLOW[:6]),
-    Rule("learning rate too high", rate_too_high, {"rise": 0.5, "worse": 2.0, "learned": 0.9},
+    Rule("learning rate too high", rate_too_high, {"rise": 0.5, "better": 0.05, "worse": 2.0, "learned": 0.9},
          "Bengio 2012, section 3.1.1", FLOW[:3] + FLOW[5:6]),
-    Rule("learning rate too low", rate_too_low, {"little": 2e-3, "much": 5e-3, "learned": 0.5},
+    Rule("learning rate too low", rate_too_low, {"little": 0.01, "much": 2e-3, "linear": 60, "learned": 0.5},
          "Bengio 2012, section 3.1.1", FLOW),
     Rule("class imbalance", class_imbalance, {"alone": 0.95, "rare": 0.1, "ignored": 10}, "King & Zeng 2001",
          RATE[:-1]),
@@ -407,7 +411,8 @@ def verdicts(patient):
     for rule in RULES:
         found = None if patient.found & set(rule.explained_by) else rule.find(patient, **rule.thresholds)
         if found:
-            places, words, figures, cures_found = found
+            places, words, figures, helps = found
             patient.found.add(rule.name)
             layers = tuple(patient.measured.layers[k] for k in places)
-            yield Verdict(rule.name, layers, words, {name: float(f) for name, f in figures.items()}, tuple(cures_found))
+            figures = {name: float(figure) for name, figure in figures.items()}
+            yield Verdict(rule.name, layers, words, figures, tuple(cure for cure in helps if cure))
