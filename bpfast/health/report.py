@@ -67,9 +67,8 @@ class HealthReport(Description):
             cure = next((cure for cure in verdict.cures if cure.change), None)
             if cure and cure.words not in done:
                 layers, done = cure.change(layers), [*done, cure.words]
-                print(f"{verdict.name}: {cure.words}")
+            print(f"{verdict.name}: {cure.words if cure else 'nothing that changes the network, see the report'}")
         if not done:
-            print("no verdict has a cure that changes the network: see the code of each")
             return network.copy()
         cured = Network(layers, input_shape=network.input_shape, dtype=network.dtype, seed=network.seed)
         print(network_code(cured))

@@ -13,8 +13,9 @@ from ..divergence import DivergenceError
 from ..metrics import classes
 from ..regularizers import L2, ClipGlobalNorm
 from ..schedules import CosineRestarts
+from ..standardization import learn_scale
 from . import cures
-from .measure import evenly
+from .measure import evenly, measure
 from .report import Cure, Verdict
 
 UNSCALED = 30.0  # mean square root of what is fed or learned
@@ -36,8 +37,10 @@ class Patient:
 
     @cached_property
     def fresh(self):
-        """The same with the weights drawn again."""
-        return Patient(cures.anew(self.trainer), self.measured, self.rows)
+        """The same with the weights drawn again, as new."""
+        trainer = cures.anew(self.trainer)
+        learn_scale(trainer.network, self.rows.X, None)
+        return Patient(trainer, measure(trainer.network, trainer.loss, *self.rows), self.rows)
 
     @cached_property
     def inputs(self):
@@ -114,7 +117,7 @@ class Patient:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 trainer.fit(rows.X, rows.y, sample_weight=rows.weight, epochs=-(-STEPS // steps), verbose=False)
-        except DivergenceError:
+        except (DivergenceError, ValueError):  # every weight is zero, as the initializer drew it
             return -np.inf
         after = trainer.loss_and_gradients(*few)[0]
         return before - after if np.isfinite(after) else -np.inf
@@ -272,26 +275,47 @@ def exploding(p, growth, total, ratio):
 # -- the course of the training ----------------------------------------------------------------------------------
 
 
+def rate_was_too_high(p, rise, better, worse, learned):
+    """Of a network that large steps have ruined: one that begins anew is well, but for the same steps."""
+    if p.rate is None or not _has_risen(p, worse, learned):
+        return None
+    by_rate = exploding(p.fresh, **EXPLODES) is None and _too_fast(p.fresh, rise, better)
+    return rate_too_high(p, rise, better, worse, learned) if by_rate else None
+
+
 def rate_too_high(p, rise, better, worse, learned):
     if p.rate is None:
         return None
-    scale = abs(p.baseline) or 1.0
     figures = {"learning rate": p.rate}
-    fast, slow = p.fall(p.rate), p.fall(0.01 * p.rate)
-    if p.losses.size and p.losses[-1] > learned * p.baseline and _has_risen(p, worse * scale):
+    if _has_risen(p, worse, learned):
         figures |= {"largest loss of an epoch": p.losses.max(), "loss of a constant": p.baseline}
-    elif fast < slow - rise * scale or (slow > better * scale and fast < slow / 2):
-        figures |= {"fall of the loss in a few steps": fast, "at a hundredth of the rate": slow}
+    elif _too_fast(p, rise, better):
+        figures |= {"fall of the loss in a few steps": p.fall(p.rate),
+                    "at a hundredth of the rate": p.fall(0.01 * p.rate)}
     else:
         return None
+    dead = p.measured.dead[:-1]
+    if (dead > 0.5).any():
+        figures["share of units that are dead since"] = np.nanmax(dead)
     words = "the steps are so large that the loss grows, or falls less than by smaller ones"
     return (), words, figures, p.cures_of_rate(p.rate * np.logspace(-1, -4, 4), p.fresh)
 
 
-def _has_risen(p, much):
-    """Whether the loss grew, perhaps within the first epoch: that of classes begins near the loss of a constant."""
-    began = p.baseline if p.trainer.loss.targets in ("labels", "unit") else p.losses[0]
-    return p.losses.max() > min(began, p.losses[0]) + much
+def _too_fast(p, rise, better):
+    """Whether a few steps at a hundredth of the rate do better."""
+    scale, fast, slow = abs(p.baseline) or 1.0, p.fall(p.rate), p.fall(0.01 * p.rate)
+    return fast < slow - rise * scale or (slow > better * scale and fast < slow / 2)
+
+
+def _has_risen(p, worse, learned):
+    """Whether the loss grew, perhaps within the first epoch, and did not come back.
+
+    That of classes begins near the loss of a constant.
+    """
+    if not p.losses.size or p.losses[-1] <= learned * p.baseline:
+        return False
+    began = min(p.baseline, p.losses[0]) if p.trainer.loss.targets in ("labels", "unit") else p.losses[0]
+    return p.losses.max() > began + worse * (abs(p.baseline) or 1.0)
 
 
 def rate_too_low(p, little, much, linear, learned):
@@ -379,22 +403,24 @@ class Rule(NamedTuple):
     explained_by: tuple = ()
 
 
-SCALE = "unscaled inputs", "constant inputs"
-FLOW = *SCALE, "zero or symmetric weights", "dead units", "saturation", "exploding gradient", "vanishing gradient"
-RATE = *FLOW, "learning rate too high", "learning rate too low", "class imbalance"
+HIGH = {"rise": 0.5, "better": 0.05, "worse": 2.0, "learned": 0.9}  # thresholds
+EXPLODES = {"growth": 4.0, "total": 20.0, "ratio": 1e3}
+TOLD = "unscaled inputs", "constant inputs", "zero or symmetric weights", "learning rate too high"  # before the others
+FLOW = *TOLD, "dead units", "exploding gradient", "saturation", "vanishing gradient"
+RATE = *FLOW, "learning rate too low", "class imbalance"
 RULES = (
     Rule("constant inputs", constant_inputs, {"share": 0.5}, "LeCun, Bottou, Orr & Mueller 1998, section 4.3"),
     Rule("unscaled inputs", unscaled_inputs, {"largest": UNSCALED, "smallest": 0.01},
          "LeCun, Bottou, Orr & Mueller 1998, section 4.3"),
     Rule("zero or symmetric weights", symmetric, {}, "Rumelhart, Hinton & Williams 1986"),
-    Rule("dead units", dead_units, {"share": 0.8}, "Lu, Shin, Su & Karniadakis 2020", FLOW[:3]),
-    Rule("exploding gradient", exploding, {"growth": 4.0, "total": 20.0, "ratio": 1e3},
-         "He, Zhang, Ren & Sun 2015, section 2.2; Pascanu, Mikolov & Bengio 2013", FLOW[:4]),
-    Rule("saturation", saturation, {"share": 0.5}, "Glorot & Bengio 2010, section 3", FLOW[:4]),
+    Rule("learning rate too high", rate_was_too_high, HIGH, "Bengio 2012, section 3.1.1", TOLD[:3]),
+    Rule("dead units", dead_units, {"share": 0.8}, "Lu, Shin, Su & Karniadakis 2020", FLOW[:4]),
+    Rule("exploding gradient", exploding, EXPLODES,
+         "He, Zhang, Ren & Sun 2015, section 2.2; Pascanu, Mikolov & Bengio 2013", FLOW[:5]),
+    Rule("saturation", saturation, {"share": 0.5}, "Glorot & Bengio 2010, section 3", FLOW[:5]),
     Rule("vanishing gradient", vanishing, {"ratio": 0.01}, "Hochreiter 1991; Glorot & Bengio 2010, section 4",
-         FLOW[:6]),
-    Rule("learning rate too high", rate_too_high, {"rise": 0.5, "better": 0.05, "worse": 2.0, "learned": 0.9},
-         "Bengio 2012, section 3.1.1", FLOW[:3] + FLOW[5:6]),
+         FLOW[:7]),
+    Rule("learning rate too high", rate_too_high, HIGH, "Bengio 2012, section 3.1.1", FLOW),
     Rule("learning rate too low", rate_too_low, {"little": 0.01, "much": 2e-3, "linear": 60, "learned": 0.5},
          "Bengio 2012, section 3.1.1", FLOW),
     Rule("class imbalance", class_imbalance, {"alone": 0.95, "rare": 0.1, "ignored": 10}, "King & Zeng 2001",
