@@ -325,6 +325,33 @@ def test_every_kind_of_trainer(settings):
         assert getattr(made, name) == getattr(ill, name), name
 
 
+@bp.activation
+def shrunken(x):
+    return x if abs(x) < 1 else 1 + 0.1 * (x - 1)
+
+
+@bp.loss
+def square(y, t):
+    return (y - t) ** 2
+
+
+@bp.optimizer
+def descent(g, w, lr, step):
+    return w - lr * g
+
+
+def test_what_users_wrote(rng):
+    inputs = rng.normal(size=(300, 5))
+    y = np.tanh(inputs @ rng.normal(size=5))
+    for rate, expected in ((1e-2, []), (1e-6, ["learning rate too low"]), (1e3, ["learning rate too high"])):
+        trainer = trainer_of([Dense(16, shrunken), Dense(1)], descent(rate), square, n_in=5)
+        report = trainer.diagnose(inputs, y)
+        assert names(report) == expected
+        if expected:
+            code = report.verdicts[0].cures[0].code
+            assert "bp.Dense(16, shrunken)" in code and "loss=square, optimizer=descent(" in code
+
+
 def test_targets_of_large_numbers(rng):
     """Learn when they are scaled as the report says."""
     inputs = rng.normal(size=(300, 5))

@@ -21,7 +21,7 @@ from .report import Cure, Verdict
 UNSCALED = 30.0  # mean square root of what is fed or learned
 STEPS = 10  # of the probing, at least
 EPOCHS_TO_COME = 100  # in which a rate that is warmed up reaches its peak
-INPUT_ROWS = 10_000  # in which the inputs are looked at
+SOME_ROWS = 10_000  # in which inputs and targets are looked at
 LOGITS = {"softmax": np.log, "exponential": np.log, "sigmoid": lambda p: np.log(p / (1 - p))}
 
 
@@ -45,7 +45,7 @@ class Patient:
     @cached_property
     def inputs(self):
         """-> (n, c) of every input, or channel of images, in at most 10 000 rows."""
-        X = self.rows.X[evenly(len(self.rows.X), INPUT_ROWS)]
+        X = self.rows.X[evenly(len(self.rows.X), SOME_ROWS)]
         return X.reshape(-1, X.shape[-1]).astype(np.float64)
 
     @cached_property
@@ -71,7 +71,7 @@ class Patient:
     @cached_property
     def baseline(self):
         """The mean loss of the constant outputs that are the mean of the targets."""
-        loss, (_, y, weight) = self.trainer.loss, self.rows
+        loss, (_, y, weight) = self.trainer.loss, self.rows.take(evenly(len(self.rows.X), SOME_ROWS))
         n_out = self.trainer.network.program.n_out
         if loss.labels:
             constant = np.bincount(y.astype(np.int64), weight, n_out) / (len(y) if weight is None else weight.sum())
