@@ -104,6 +104,11 @@ class Patient:
             self._falls[rate] = self._fall(rate)
         return self._falls[rate]
 
+    @property
+    def slow_fall(self):
+        """The fall at a hundredth of the rate, or of that where it is larger."""
+        return max(self.fall(0.01 * self.rate), self.fall(1e-4 * self.rate))
+
     def _fall(self, rate):
         trainer = copy.deepcopy(self.trainer)
         trainer.optimizer = self.at_rate(rate)
@@ -291,19 +296,19 @@ def rate_too_high(p, rise, better, worse, learned):
         figures |= {"largest loss of an epoch": p.losses.max(), "loss of a constant": p.baseline}
     elif _too_fast(p, rise, better):
         figures |= {"fall of the loss in a few steps": p.fall(p.rate),
-                    "at a hundredth of the rate": p.fall(0.01 * p.rate)}
+                    "at a hundredth of the rate, or of that": p.slow_fall}
     else:
         return None
     dead = p.measured.dead[:-1]
     if (dead > 0.5).any():
         figures["share of units that are dead since"] = np.nanmax(dead)
     words = "the steps are so large that the loss grows, or falls less than by smaller ones"
-    return (), words, figures, p.cures_of_rate(p.rate * np.logspace(-1, -4, 4), p.fresh)
+    return (), words, figures, p.cures_of_rate(p.rate * np.logspace(-1, -6, 6), p.fresh)
 
 
 def _too_fast(p, rise, better):
-    """Whether a few steps at a hundredth of the rate do better."""
-    scale, fast, slow = abs(p.baseline) or 1.0, p.fall(p.rate), p.fall(0.01 * p.rate)
+    """Whether a few steps at a hundredth of the rate, or of that, do better."""
+    scale, fast, slow = abs(p.baseline) or 1.0, p.fall(p.rate), p.slow_fall
     return fast < slow - rise * scale or (slow > better * scale and fast < slow / 2)
 
 
