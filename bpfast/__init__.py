@@ -71,11 +71,13 @@ from .trainer import Trainer
 
 if TYPE_CHECKING:
     from .gradcheck import GradientError, GradientReport, check_gradient, check_gradients
+    from .health import HealthReport
     from .learning_rate import LearningRateTest, find_learning_rate
     from .selftest import self_test
 
 _LOADED_WHEN_USED = {  # what a program that trains and predicts does without
     **dict.fromkeys(("GradientError", "GradientReport", "check_gradient", "check_gradients"), "gradcheck"),
+    "HealthReport": "health",
     **dict.fromkeys(("LearningRateTest", "find_learning_rate"), "learning_rate"),
     "self_test": "selftest",
 }
@@ -132,6 +134,7 @@ __all__ = [
     "GradientError",
     "GradientReport",
     "He",
+    "HealthReport",
     "History",
     "InverseScaling",
     "LayerNorm",

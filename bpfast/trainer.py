@@ -187,6 +187,18 @@ class Trainer:
         with plan.workspace() as workspace:
             return plan.input_gradient(self.network.arrays, workspace, rows)
 
+    def diagnose(self, X=None, y=None, sample_weight=None):
+        """Why does the network not learn?  -> HealthReport, which prints verdicts, the figures behind them, and cures.
+
+        Looks at signals and gradients in up to 1000 of the rows, at X and y, at the history, and at what a few steps
+        of a copy do to the loss.  Rows are as in ``fit``; trainer and network stay as they are.
+        """
+        from .health import diagnose
+
+        if X is None or y is None:
+            raise ValueError("a Trainer keeps no data: diagnose(X, y) needs rows to look at, as fit took them")
+        return diagnose(self, self._ready(X, y, sample_weight)[0])
+
     # -- within ------------------------------------------------------------------------------------
 
     def _run(self, task):

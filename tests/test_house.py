@@ -19,8 +19,8 @@ FLOORS = (  # nothing imports from above itself; what is not listed may not exis
     {"config", "description", "differentiation", "extras"},
     {"ops"},
     {"backends"},
-    {"callbacks", "custom", "data", "definition", "divergence", "history", "images", "initializers", "layers", "lbfgs",
-     "lifting", "metrics", "network", "optimizers", "plots", "progress", "reference", "regularizers", "resnet",
+    {"callbacks", "custom", "data", "definition", "divergence", "health", "history", "images", "initializers", "layers",
+     "lbfgs", "lifting", "metrics", "network", "optimizers", "plots", "progress", "reference", "regularizers", "resnet",
      "restarts", "schedules", "source", "standardization", "task"},
     {"gradcheck", "learning_rate", "selftest", "trainer"},
     {"demo"},
@@ -148,7 +148,7 @@ def test_import_loads_only_what_is_needed():
     heavy = {"argparse", "asyncio", "concurrent", "dataclasses", "doctest", "email", "http", "json", "logging",
              "multiprocessing", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "unittest", "xml"}
     assert not heavy & {name.split(".")[0] for name in loaded}
-    later = ("cli", "demo", "plots", "gradcheck", "backends.numpy", "backends.numba", "backends.native")
+    later = ("cli", "demo", "plots", "gradcheck", "health", "backends.numpy", "backends.numba", "backends.native")
     assert not {f"bpfast.{module}" for module in later} & set(loaded)
 
 

@@ -102,7 +102,7 @@ class Plan(base.Plan):
         return Pass(before, values, kept)
 
     def _backward(self, arrays, forward, delta):
-        """From dE/d(output) to dE/d(input) and dE/d(parameter), name -> array, by the chain rule in reverse order."""
+        """From dE/d(output) to dE/d(value), a list, and dE/d(parameter), by name, the chain rule in reverse order."""
         deltas, gradients = [None] * len(forward.values), {}
         deltas[self.trained.output] = delta
         for i in reversed(self.trained.instructions):
@@ -113,7 +113,7 @@ class Plan(base.Plan):
             gradients.update(zip(i.parameters, of_parameters))
             for value, dx in zip(i.inputs, dxs):
                 deltas[value] = dx if deltas[value] is None else deltas[value] + dx
-        return deltas[0], gradients
+        return deltas, gradients
 
     def _parts(self, i, arrays, values):
         """-> the inputs, parameters and statistics of an instruction."""
@@ -159,25 +159,25 @@ class Plan(base.Plan):
         return [slice(begin, begin + ROWS_PER_BLOCK) for begin in range(0, n, ROWS_PER_BLOCK)]
 
     def gradient(self, state, workspace, data):
-        loss, _, state.gradient, _ = self._differentiate(state.all_arrays, data)
+        loss, _, state.gradient, _ = self.differentiate(state.all_arrays, data)
         return loss
 
     def input_gradient(self, arrays, workspace, data):
-        return self._differentiate(arrays, data)[1]
+        return self.differentiate(arrays, data)[1][0]
 
     @QUIET
-    def _differentiate(self, arrays, data, draw=base.FIRST_DRAW):
-        """-> E, dE/d(input), dE/d(parameter), and the forward pass."""
+    def differentiate(self, arrays, data, draw=base.FIRST_DRAW):
+        """-> E, dE/d(value), a list, dE/d(parameter), and the forward pass."""
         weight = np.ones(len(data.X)) if data.weight is None else data.weight
         x, targets = self._numbers(data.X), self._targets(data.y)
         forward = self.activations(arrays, x, self.trained, draw)
         y = forward.values[self.trained.output]
         mean = weight / weight.sum()
         row_losses, delta = self.kernels.loss(self.loss, y, targets, mean)
-        dx, gradients = self._backward(arrays, forward, self._same_dtype(delta))
+        deltas, gradients = self._backward(arrays, forward, self._same_dtype(delta))
         for name, (l1, l2, _, _) in self.restraints.items():
             gradients[name] = add_penalty(gradients[name], arrays[name], l1, l2)
-        return float(row_losses @ mean), dx, gradients, forward
+        return float(row_losses @ mean), deltas, gradients, forward
 
     @QUIET
     def _step(self, state, gradients, forward, coefficients):
@@ -206,7 +206,7 @@ class Plan(base.Plan):
             n = len(batch.X)
             weight = float(n) if batch.weight is None else batch.weight.sum()
             if weight > 0:
-                loss, _, gradients, forward = self._differentiate(
+                loss, _, gradients, forward = self.differentiate(
                     state.all_arrays, batch, (workspace.seed, state.steps))
                 workspace.diverged = not np.isfinite(loss)
                 if workspace.diverged:

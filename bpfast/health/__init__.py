@@ -1,0 +1,28 @@
+"""Why does a network not learn?  A look at its signals and gradients, verdicts in words, and cures as code.
+
+measure.py    what a network does on some rows, layer by layer
+rules.py      the table of illnesses: a rule each, its thresholds and its source
+cures.py      changes of layers, and the code of them
+report.py     HealthReport, Verdict, Cure
+"""
+
+import copy
+
+import numpy as np
+
+from ..standardization import learn_scale
+from .measure import Measured, measure
+from .report import Cure, HealthReport, Verdict
+from .rules import RULES, Patient, verdicts
+
+__all__ = ["RULES", "Cure", "HealthReport", "Measured", "Verdict", "diagnose", "measure"]
+
+
+def diagnose(trainer, rows):
+    """-> HealthReport of a trainer whose network is built, from checked Data; trainer and network stay as they are."""
+    if rows.weight is not None and not rows.weight.all():
+        rows = rows.take(np.flatnonzero(rows.weight))  # what weighs nothing is not learned from
+    trainer = copy.deepcopy(trainer)
+    learn_scale(trainer.network, rows.X, None)
+    measured = measure(trainer.network, trainer.loss, *rows)
+    return HealthReport(verdicts(Patient(trainer, measured, rows)), measured, trainer.history)
