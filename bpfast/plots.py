@@ -285,7 +285,7 @@ def _line(ax, x, y, style):
 
 def _colours(n):
     """-> (n, 4), colours of layers: dark at the input, and never so light that white paper hides them."""
-    return need("matplotlib", "a plot").colormaps[FROM_INPUT](np.linspace(0, 0.88, n))
+    return need("matplotlib", "a plot").colormaps[FROM_INPUT](np.linspace(0, 0.8, n))
 
 
 def _name_colours(ax, layers, colours):
