@@ -16,7 +16,6 @@ from bpfast.demo import optdigits
 from bpfast.initializers import INITIALIZERS
 from bpfast.layers import Layer
 from bpfast.ops import ACTIVATIONS, LOSSES, UPDATES
-from bpfast.plots import learning_curves
 from bpfast.regularizers import CLIPS, REGULARIZERS
 from bpfast.schedules import SCHEDULES
 
@@ -149,17 +148,3 @@ def test_optdigits_are_the_published(data):
         for rows, labels, part in ((X, y, "train_idx"), (X_test, y_test, "test_idx")):
             np.testing.assert_array_equal(16 * rows, file["X"][file[part]])
             np.testing.assert_array_equal(labels, file["y"][file[part]])
-
-
-def test_learning_curves(rows):
-    """Both curves, an entry per epoch, on axes that are given or made."""
-    from matplotlib.figure import Figure
-
-    history = bp.History()
-    for loss in (1.0, 0.5, 0.25):
-        history.append(loss=loss, val_loss=2 * loss, accuracy=1 - loss)
-    ax = learning_curves(history)
-    assert [line.get_label() for line in ax.lines] == ["training", "validation"]
-    np.testing.assert_array_equal(ax.lines[1].get_xydata(), [[1, 2], [2, 1], [3, 0.5]])
-    given = Figure().add_subplot()
-    assert learning_curves(history, given, metric="accuracy") is given and len(given.lines) == 1

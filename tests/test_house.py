@@ -16,12 +16,12 @@ import bpfast as bp
 
 PACKAGE = ROOT / "bpfast"
 FLOORS = (  # nothing imports from above itself; what is not listed may not exist
-    {"config", "description", "differentiation", "extras"},
+    {"config", "description", "differentiation", "extras", "whole"},
     {"ops"},
     {"backends"},
-    {"callbacks", "custom", "data", "definition", "divergence", "health", "history", "images", "initializers", "layers",
-     "lbfgs", "lifting", "metrics", "network", "optimizers", "plots", "progress", "reference", "regularizers", "resnet",
-     "restarts", "schedules", "source", "standardization", "task"},
+    {"callbacks", "custom", "data", "definition", "divergence", "health", "health_page", "history", "images",
+     "initializers", "layers", "lbfgs", "lifting", "metrics", "network", "optimizers", "plots", "progress", "reference",
+     "regularizers", "resnet", "restarts", "schedules", "source", "standardization", "task"},
     {"gradcheck", "learning_rate", "selftest", "trainer"},
     {"demo"},
     {"cli"},

@@ -7,9 +7,10 @@ missing.  A folder that cannot be written to, or that others may write to, is no
 import hashlib
 import os
 import sys
-import uuid
 from contextlib import suppress
 from pathlib import Path
+
+from ... import whole
 
 __all__ = ["folder", "read", "write"]
 
@@ -69,12 +70,7 @@ def write(key, code):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _is_ours(place):
             return
-        temporary = place / f"{key}.{uuid.uuid4().hex}.tmp"
-        try:
-            temporary.write_bytes(MARK + hashlib.sha256(code).digest() + code)
-            os.replace(temporary, place / f"{key}.bin")
-        finally:
-            temporary.unlink(missing_ok=True)
+        whole.write(place / f"{key}.bin", MARK + hashlib.sha256(code).digest() + code)
         _remove_oldest(place)
     except OSError:
         return

@@ -1,0 +1,16 @@
+"""Files that are written whole or not at all."""
+
+import os
+import uuid
+from pathlib import Path
+
+
+def write(file, content):
+    """Write bytes to a file in place of what it held; whoever reads meanwhile sees all of them or none."""
+    file = Path(file)
+    temporary = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
