@@ -8,6 +8,7 @@ from .divergence import DivergenceError
 from .history import History
 from .ops import random
 from .optimizers import Optimizer
+from .recording import Recording
 
 
 class Attempt(NamedTuple):
@@ -18,6 +19,7 @@ class Attempt(NamedTuple):
     arrays: dict
     resume: dict
     history: History
+    recording: Recording | None
     epoch: int
     optimizer: Optimizer
 
@@ -33,7 +35,7 @@ def fit_often(trainer, task, restarts):
             task.progress.restart(restart + 1, restarts)
             if restart:
                 low, high = random.words(2, trainer.seed, random.RESTART, restart).tolist()
-                trainer._state, trainer.history, trainer._epoch = None, History(), 0
+                trainer._state, trainer.history, trainer.recording, trainer._epoch = None, History(), None, 0
                 trainer.optimizer = optimizer
                 trainer.network.redraw(low + (high << 32))
             error = _error_of(trainer, task)
@@ -43,8 +45,8 @@ def fit_often(trainer, task, restarts):
             loss = np.nan_to_num(trainer._evaluate(task.validation or task.rows, task.held)["loss"], nan=np.inf)
             if best is None or loss < best.loss:
                 seed, arrays = trainer.network.seed, trainer.network.snapshot()
-                best = Attempt(loss, seed, arrays, trainer._remembered(), trainer.history, trainer._epoch,
-                               trainer.optimizer)
+                best = Attempt(loss, seed, arrays, trainer._remembered(), trainer.history,
+                               trainer.recording, trainer._epoch, trainer.optimizer)
             if trainer._stopped:
                 break
         if best is None:
@@ -67,6 +69,7 @@ def _error_of(trainer, task):
 def restore(trainer, attempt):
     """Make a trainer what it was after an attempt."""
     trainer._state, trainer._resume = None, attempt.resume
-    trainer.history, trainer._epoch, trainer.optimizer = attempt.history, attempt.epoch, attempt.optimizer
+    trainer.history, trainer.recording, trainer._epoch = attempt.history, attempt.recording, attempt.epoch
+    trainer.optimizer = attempt.optimizer
     trainer.network.seed = attempt.seed
     trainer.network.restore(attempt.arrays)

@@ -26,6 +26,7 @@ class Task(NamedTuple):
     epochs: int
     shuffle: bool
     callbacks: list
+    record_every: int | None
     progress: Progress
 
     @property
@@ -88,10 +89,12 @@ def check_rows(trainer, X, y, sample_weight, name="", input_shape=None):
     return data.check_data(X, y, sample_weight, loss, program, network.dtype, name)
 
 
-def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight, shuffle, callbacks, verbose):
+def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight, shuffle, callbacks, record_every,
+               verbose):
     """-> Task, from what ``Trainer.fit`` was given."""
     epochs = data.check_integer(epochs, "epochs")
     shuffle = data.check_flag(shuffle, "shuffle")
+    record_every = None if record_every is None else data.check_integer(record_every, "record_every")
     rows = check_rows(trainer, X, y, sample_weight)
     share = isinstance(validation, Real)
     labels = data.class_labels(rows.y, trainer.loss.targets) if share or class_weight is not None else None
@@ -113,10 +116,12 @@ def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight
         rows = data.weigh_classes(rows, class_weight, labels, max(2, n_out), training)
     n = len(rows.X if training is None else training)
     _check_optimizer(trainer, program, names, n)
+    if record_every and trainer.optimizer.update is None:
+        raise ValueError("record_every counts the steps of a descent; LBFGS makes none: leave it out")
     _check_batches(program, min(trainer._rows_per_step, n))
     callbacks = prepare_callbacks(callbacks, names)
     progress = Progress(verbose, epochs, n)
-    return Task(rows, training, validation, held, epochs, shuffle, callbacks, progress)
+    return Task(rows, training, validation, held, epochs, shuffle, callbacks, record_every, progress)
 
 
 def _check_validation(trainer, validation, input_shape):

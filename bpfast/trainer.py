@@ -16,6 +16,7 @@ from .network import Network
 from .ops.regularization import NO_CLIP
 from .ops.table import Loss
 from .optimizers import Adam, Optimizer
+from .recording import Recording
 from .regularizers import check_clip, check_regularizer, restraints
 from .restarts import fit_often
 from .schedules import Schedule
@@ -70,7 +71,7 @@ class Trainer:
         self.loss, self.optimizer, self.batch_size = loss, optimizer, batch_size
         self.regularizer, self.clip, self.metrics = regularizer, clip, metrics
         self.seed, self.backend, self.n_threads = seed, backend, n_threads
-        self.history = History()
+        self.history, self.recording = History(), None
         self._epoch = 0  # epochs begun; keys the shuffling
         self._stopped = self._fitting = False
         self._calling = False  # within a callback, where the trainer is whole
@@ -79,7 +80,7 @@ class Trainer:
         self._busy = Alone()
 
     def fit(self, X, y, *, epochs=10, validation=None, sample_weight=None, class_weight=None, shuffle=True,
-            callbacks=(), restarts=1, verbose="auto"):
+            callbacks=(), restarts=1, record_every=None, verbose="auto"):
         """Train for a number of epochs, or go on for as many more; -> ``self.history``.
 
         Parameters
@@ -110,6 +111,8 @@ class Trainer:
             the fit whose network ends with the smallest loss on the validation data, else on the training data;
             network, optimizer and history are then of this one.  One that diverges is passed over.
             Ctrl-C leaves the best of those that ended.
+        record_every : int, optional
+            Record figures of every layer in every so many steps, and at the end of every epoch: ``self.recording``.
         verbose : True, False or "auto"
             A line per epoch, nothing, or one progress line on a terminal.
 
@@ -131,7 +134,7 @@ class Trainer:
                     "use a new Trainer, or restarts=1 to go on"
                 )
             task = check_task(self, X, y, epochs=epochs, validation=validation, sample_weight=sample_weight,
-                              class_weight=class_weight, shuffle=shuffle, callbacks=callbacks, verbose=verbose)
+                              class_weight=class_weight, shuffle=shuffle, callbacks=callbacks, record_every=record_every, verbose=verbose)
             try:
                 self._fitting = True
                 if restarts == 1:
@@ -220,8 +223,11 @@ class Trainer:
 
     def _descend(self, task, state):
         """Epochs of the optimizer's steps."""
-        optimizer = tables = table = None
+        optimizer = tables = table = recorder = None
         done = 0
+        if task.record_every:
+            recorder = self._plan.new_recorder(task.record_every)
+            self.recording = self.recording or Recording(recorder.layers)
         with self._plan.workspace() as workspace, workspace.threads(self.n_threads):
             workspace.start()
             try:
@@ -229,7 +235,7 @@ class Trainer:
                     if self.optimizer is not optimizer:  # at first, and when a callback has set another rate
                         optimizer, tables = self.optimizer, self._coefficients(task, state, task.epochs - done)
                     n_epochs, table = next(tables)
-                    workspace.start(self._epoch, n_epochs, self.seed)
+                    workspace.start(self._epoch, n_epochs, self.seed, recorder)
                     for figures in self._train(task, state, workspace, table):
                         if self._finish_epoch(task, state, figures):
                             return
@@ -289,6 +295,8 @@ class Trainer:
         while workspace.left and not self._stopped:
             plan.run(state, workspace, task.rows, order, coefficients, SECONDS_PER_RUN)
             self._epoch = workspace.epoch + workspace.begun
+            if workspace.recorder:
+                self.recording.take(workspace.recorder)
             task.progress.rows_done(workspace.begin, self.history)
             for callback in task.callbacks:
                 callback.tick(self)

@@ -206,6 +206,10 @@ class Plan(ABC):
         """-> State with these parameters and statistics (name -> array) and slots of zero."""
 
     @abstractmethod
+    def new_recorder(self, every):
+        """-> Recorder (recorder.py) of steps 0, every, 2 every, ... and the last of every epoch."""
+
+    @abstractmethod
     def forward(self, arrays, workspace, X):
         """-> (n, n_out), the network's outputs for the rows of X; None where one is not finite in the plan's dtype."""
 
@@ -336,12 +340,12 @@ class Workspace:
     ``finished``: of each epoch, its mean loss, its seconds, and the steps until its end.
     """
 
-    rows = None
+    rows = recorder = None
     seed = 0  # of the noise
 
-    def start(self, epoch=0, n_epochs=1, seed=0):
-        """Begin so many epochs, with nothing added up; the seed is that of the noise."""
-        self.seed = seed
+    def start(self, epoch=0, n_epochs=1, seed=0, recorder=None):
+        """Begin so many epochs, with nothing added up; the seed is that of the noise.  A recorder looks at the steps."""
+        self.seed, self.recorder = seed, recorder
         self.loss_sum = self.weight_sum = self.began = 0.0
         self.steps = self.begin = 0
         self.diverged = self.begun = False

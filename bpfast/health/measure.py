@@ -1,22 +1,20 @@
 """One look at a network: what signals and gradients are, layer by layer."""
 
 import math
-from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
 
-from ..backends.base import LINEAR, Data
+from ..backends.base import Data
 from ..backends.numpy import Plan
+from ..backends.numpy.recorder import signals, slopes
+from ..backends.recorder import layers_of
+from ..ops.figures import active, flat
 from ..ops.regularization import NO_CLIP
 from ..ops.table import Loss
 
 ROWS = 1000  # of the data that are looked at; fewer where the values of so many are more than
 NUMBERS = 2e7
-FLAT = 0.05  # of the largest slope: below it a unit is saturated
-DEAD = 1e-3  # of the largest slope: a rectifier that stays below it for every row is dead
-ON_THE_WAY = "batch_norm", "layer_norm", "scale", "dropout", "alpha_dropout", "activation"  # from sum to f
-SLOPES = np.linspace(-10, 10, 2001)  # where the largest slope of an activation is looked for
 
 
 class Measured(NamedTuple):
@@ -73,8 +71,7 @@ def measure(network, loss, X, y, sample_weight=None):
     arrays = {name: array.astype(np.float64) for name, array in network.arrays.items()}
     with np.errstate(all="ignore"):
         value, deltas, gradients, forward = plan.differentiate(arrays, rows)
-        found = [_layer(plan, i, network, deltas, gradients, forward) for i in plan.trained.instructions
-                 if _weight(i, network) is not None]
+        found = [_figures(plan, layer, network, deltas, gradients, forward) for layer in layers_of(plan)]
     if not found:
         raise ValueError(f"{network!r} has no weight to look at: no dense or convolutional layer")
     columns = {name: [one[name] for one in found] for name in found[0]}
@@ -83,68 +80,29 @@ def measure(network, loss, X, y, sample_weight=None):
                     loss=value, n_rows=len(rows.X))
 
 
-def _weight(i, network):
-    """The name of the weight of an instruction, or None."""
-    return next((name for name in i.parameters if network.parameters[name].ndim > 1), None)
-
-
-def _layer(plan, i, network, deltas, gradients, forward):
-    """-> {field: figure} of the layer of an instruction that has a weight."""
-    weight = _weight(i, network)
-    last = _activated(plan.trained, i)
-    f, z, y = last.activation, forward.before[last.output], forward.values[last.output]
-    delta = plan.kernels.activation_adjoint(f, deltas[last.output], z, y)
-    if last.output == plan.trained.output and plan.trained is not plan.program:  # the loss reads logits
-        f = plan.program.last_activation
-        y = plan.kernels.activation_forward(f, z)
-    n, x = len(z), forward.values[i.inputs[0]]
-    saturated, dead = _flat(plan.kernels, f, z, y)
+def _figures(plan, layer, network, deltas, gradients, forward):
+    """-> {field: figure} of a layer."""
+    z, y = signals(plan, layer, forward)
+    last, weight = layer.last, network.parameters[layer.weight]
+    delta = plan.kernels.activation_adjoint(last.activation, deltas[last.output], z, forward.values[last.output])
+    slope = slopes(plan, layer, z, y) if layer.least else None
+    n, read = len(z), layer.maker.inputs[0]
     return {
-        "layers": i.layer, "activations": f.name,
-        "gradient_norm": np.linalg.norm(gradients[weight]),
-        "weight_norm": np.linalg.norm(network.parameters[weight].astype(np.float64)),
+        "layers": layer.name, "activations": layer.activation.name,
+        "gradient_norm": np.linalg.norm(gradients[layer.weight]),
+        "weight_norm": np.linalg.norm(weight.astype(np.float64)),
         "activation_mean": y.mean(), "activation_std": y.std(),
         "pre_activation_mean": z.mean(), "pre_activation_std": z.std(),
-        "saturated": saturated, "dead": dead,
-        "delta_norm": n * _rms(delta), "input_delta_norm": n * _rms(deltas[i.inputs[0]]),
-        "input_norm": _rms(x),
-        "alike": _alike(network.parameters[weight]) and _alike(gradients[weight]),
+        "saturated": flat(slope, layer.least) if layer.least and not layer.is_rectifier else np.nan,
+        "dead": 1 - np.mean(active(slope, layer.least)) if layer.is_rectifier else np.nan,
+        "delta_norm": n * _rms(delta), "input_delta_norm": n * _rms(deltas[read]),
+        "input_norm": _rms(forward.values[read]),
+        "alike": _alike(weight) and _alike(gradients[layer.weight]),
     }
-
-
-def _activated(program, i):
-    """The instruction that does the activation of a layer: itself, or one behind a normalisation."""
-    readers = Counter(value for other in program.instructions for value in other.inputs)
-    while i.activation == LINEAR and readers[i.output] == 1:
-        reader = next(other for other in program.instructions if i.output in other.inputs)
-        if reader.op not in ON_THE_WAY:
-            break
-        i = reader
-    return i
 
 
 def _rms(array):
     return np.sqrt(np.mean(np.square(array)))
-
-
-def _flat(kernels, f, z, y):
-    """-> the shares of saturated numbers and of dead units; NaN for what this activation has not got."""
-    if f.rowwise or f == LINEAR or not f.differentiable:
-        return np.nan, np.nan
-    largest = np.abs(_slope(kernels, f, SLOPES, kernels.activation_forward(f, SLOPES))).max()
-    slope = np.abs(_slope(kernels, f, z, y))
-    if is_sigmoidal(f):
-        return np.mean(slope < FLAT * largest), np.nan
-    return np.nan, np.mean(slope.reshape(-1, z.shape[-1]).max(axis=0) < DEAD * largest)
-
-
-def is_sigmoidal(f):
-    """Whether an activation is flat at both ends and steep at 0, as sigmoid, tanh and their kin are."""
-    return bool(np.isfinite(f.range).all()) and not f.rowwise and f.name != "relu6"
-
-
-def _slope(kernels, f, z, y):
-    return kernels.activation_adjoint(f, np.ones_like(z), z, y)
 
 
 def _alike(weight):

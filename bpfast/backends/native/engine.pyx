@@ -12,14 +12,14 @@ from libc.string cimport memset
 from posix.unistd cimport getpid
 
 from .run cimport *
-from .tables cimport Arena, Layout, Sequence, address, check_coefficients, find_update, moves_zeros, numbers, table_of
+from .tables cimport Arena, Layout, Sequence, address, check_coefficients, copy_hyper, find_activation, find_update, moves_zeros, numbers, table_of
 
 import numpy as np
 
 from ... import config
-from .. import base
+from .. import base, recorder
 from ..base import FIRST_DRAW
-from .tables import PRODUCTS, cpu_level
+from .tables import PRODUCTS, cpu_level, gates
 
 ROWS_PER_BLOCK = 1024  # larger batches run in blocks, so that buffers stay small and a run can stop between them
 FLOPS_PER_BLOCK = 2e9  # about 20 ms of one core
@@ -55,6 +55,9 @@ class Plan(base.Plan):
 
     def new_state(self, arrays):
         return State(self, arrays)
+
+    def new_recorder(self, every):
+        return Recorder(self, every)
 
     def forward(self, arrays, workspace, X):
         outputs = np.empty((len(X), self.program.n_out), self.dtype)
@@ -313,8 +316,11 @@ cdef class Buffers:
         run.job.seed = order.seed
         at.loss_sum, at.weight_sum = workspace.loss_sum, workspace.weight_sum
         epochs.first_step = -1
+        cdef Recording recording = self.begin_record(workspace, n_steps - first_step, &at)
         with nogil:
             bp_train_epochs(run, &at, &epochs, self.layout.parameters_size, seconds)
+        if recording is not None:
+            recording.end(workspace.recorder.records)
         if epochs.first_step >= 0:
             state.saved_steps = state.steps + epochs.first_step - first_step
         state.steps += at.step - first_step
@@ -336,12 +342,23 @@ cdef class Buffers:
         at.begin, at.step, at.first_draw = begin, first_step, state.steps - first_step
         run.job.seed = workspace.seed
         at.loss_sum, at.weight_sum = workspace.loss_sum, workspace.weight_sum
+        cdef Recording recording = self.begin_record(workspace, n_batches, &at)
         with nogil:
             bp_train_for(run, &at, seconds)
+        if recording is not None:
+            recording.end(workspace.recorder.records)
         state.steps += at.step - first_step
         workspace.loss_sum, workspace.weight_sum, workspace.diverged = at.loss_sum, at.weight_sum, bool(at.diverged)
         workspace.steps = at.step
         return at.begin
+
+    cdef Recording begin_record(self, workspace, Py_ssize_t n_steps, bp_course *at):
+        """What looks at the next n_steps, or None."""
+        if workspace.recorder is None:
+            return None
+        cdef Recording recording = workspace.recorder.native
+        at.recorder = recording.begin(self.n_rows, n_steps, workspace.left)
+        return recording
 
     cdef double gradient(self, plan, state, data) except? -1:
         """The mean loss over all rows, as one batch; the state then holds its gradient."""
@@ -460,3 +477,6 @@ cdef class Buffers:
                 run.first += run.rows
                 bp_restore_denormals(denormals)
         return 0
+
+
+include "recorder.pxi"

@@ -228,6 +228,7 @@ static const bp_update updates[] = {
 #include "elementwise.h"
 #include "../../ops/dropout.h"
 #include "../../ops/norms.h"
+#include "../../ops/figures.h"
 
 static const bp_op ops[] = {
     {.name = "dense", .forward = dense_forward, .adjoint = activated_adjoint, .backward = dense_backward,
@@ -301,6 +302,10 @@ static void convert(void *reals, const double *numbers, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) ((real *)reals)[i] = (real)numbers[i];
 }
 
+static void fill(void *reals, double number, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) ((real *)reals)[i] = (real)number;
+}
+
 static int all_finite(const void *reals, ptrdiff_t n) {
     const real *x = reals;
     int finite = 1;
@@ -341,4 +346,5 @@ const bp_kernels JOIN(bp_kernels_, CPU_LEVEL, REAL_NAME) = {
     .weight_size = weight_size, .scratch_size = scratch_size, .conv_scratch_size = conv_scratch_size, .pack = pack, .unpack = unpack,
     .add_penalties = add_penalties, .step_all = step_all, .limit_norms = limit_norms, .clean = clean, .by_slope = by_slope_adjoint,
     .dense_plain = dense_plain, .gather = gather, .scatter = scatter, .convert = convert,
-    .all_finite = all_finite, .permutation = permutation, .peak = peak};
+    .all_finite = all_finite, .fill = fill, .powers = powers, .flat = flat, .active = active, .compare = compare,
+    .permutation = permutation, .peak = peak};

@@ -194,6 +194,11 @@ typedef struct {
     void (*scatter)(void *out, const void *rows, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t n_rows);
     void (*convert)(void *reals, const double *numbers, ptrdiff_t n);
     int (*all_finite)(const void *reals, ptrdiff_t n);
+    void (*fill)(void *reals, double number, ptrdiff_t n);
+    void (*powers)(double means[2], const void *reals, const bp_value *, ptrdiff_t rows);
+    double (*flat)(const void *reals, const bp_value *, ptrdiff_t rows, double least);
+    ptrdiff_t (*active)(char *marks, const void *reals, const bp_value *, ptrdiff_t rows, double least);
+    void (*compare)(double sums[4], const void *a, const void *b, ptrdiff_t n);
     void (*permutation)(ptrdiff_t *order, ptrdiff_t n, uint64_t seed, uint64_t epoch);
     double (*peak)(ptrdiff_t n); /* n rounds of independent FMAs; returns their number */
 } bp_kernels;

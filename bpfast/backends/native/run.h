@@ -7,6 +7,7 @@
 #include <math.h>
 #include "dtypes.h"
 #include "plan.h"
+#include "recorder.h"
 #include "team.h"
 
 enum { BP_FEWEST_ROWS = 6 }; /* of a cut: those of a register tile */
@@ -277,6 +278,8 @@ typedef struct {
     uint64_t first_draw;                         /* step 0 draws noise of this number */
     double loss_sum, weight_sum;
     int diverged;
+    bp_recorder *recorder;                       /* NULL: nothing is recorded */
+    int records, keeps_last;                     /* this step; its gradient, for the next */
 } bp_course;
 
 #define BP_FLOPS_PER_CLOCK 2e6 /* work between two looks at the clock */
@@ -293,6 +296,15 @@ static void bp_do_block(bp_run *run, bp_course *at) {
     if (at->diverged) return;
     if (run->team) bp_share_parameters(run);
     else bp_go_back_alone(run);
+    if (at->recorder) bp_see_units(at->recorder, run->kernels, &run->job);
+}
+
+/* What is recorded of the step of a batch that ends at this row. */
+static void bp_plan_record(const bp_run *run, bp_course *at, ptrdiff_t batch_end) {
+    const bp_recorder *recorder = at->recorder;
+    if (at->begin == 0) bp_forget_units(recorder, run->job.values);
+    at->records = bp_is_due(recorder, run->job.step, batch_end == at->n_rows);
+    at->keeps_last = bp_is_due(recorder, run->job.step + 1, at->n_rows - batch_end <= at->batch_size);
 }
 
 /* What belongs to a step after the gradient of its last block. */
@@ -301,6 +313,8 @@ static void bp_end_step(bp_run *run, const bp_course *at) {
     if (!job->update) {
         run->kernels->add_penalties(job);
         if (!at->update) return;
+        if (at->records) bp_record(at->recorder, run->kernels, job);
+        if (at->keeps_last) bp_keep_gradient(at->recorder, run->kernels, job);
         job->update = at->update;
         run->kernels->step_all(job);
     }
@@ -308,6 +322,7 @@ static void bp_end_step(bp_run *run, const bp_course *at) {
         if (run->instructions[i].op->learn) run->instructions[i].op->learn(job, run->instructions + i, run->rows);
     if (at->limits_norms) run->kernels->limit_norms(job);
     if (at->cleans) run->kernels->clean(job);
+    if (at->records) bp_record_update(at->recorder, run->kernels, job);
 }
 
 /* Batches from row `begin` on, until the rows or the time are over or a loss is not finite.
@@ -337,7 +352,8 @@ static void bp_train(bp_run *run, bp_course *at) {
             job->continues = at->begin > batch;
             job->rows = run->rows, job->first_row = at->begin - batch;
             job->step = at->first_draw + (uint64_t)at->step;
-            job->update = job->continues || !ends || at->keeps_gradient ? 0 : at->update;
+            if (at->recorder) bp_plan_record(run, at, batch_end);
+            job->update = job->continues || !ends || at->keeps_gradient || at->records || at->keeps_last ? 0 : at->update;
             bp_do_block(run, at);
             if (at->diverged) return;
             if (ends) {

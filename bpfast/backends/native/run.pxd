@@ -11,6 +11,32 @@ cdef extern from "team.h" nogil:
     bp_team *bp_new_team(int)
     void bp_end_team(bp_team *)
 
+cdef extern from "recorder.h" nogil:
+    enum: BP_SUMS
+
+    ctypedef struct bp_watched:
+        bp_instruction sum
+        const bp_parameter *weight
+        const bp_activation *activation
+        double least
+        int is_rectifier, is_gate
+        char *seen
+
+    ctypedef struct bp_recorder:
+        uint64_t every
+        bp_watched *layers
+        int n_layers
+        bp_value *values
+        int n_values
+        void *z
+        void *y
+        void *slope
+        char *old
+        char *last
+        double *sums
+        uint64_t *steps
+        Py_ssize_t n_records
+
 cdef extern from "run.h" nogil:
     ctypedef struct bp_run:
         const bp_kernels *kernels
@@ -43,6 +69,7 @@ cdef extern from "run.h" nogil:
         uint64_t first_draw
         double loss_sum, weight_sum
         int diverged
+        bp_recorder *recorder
 
     ctypedef struct bp_epoch "struct bp_epoch":
         double loss, seconds

@@ -2,6 +2,8 @@ from .plan cimport *
 
 cdef enum: CACHE_LINE = 64
 
+cdef const bp_activation *find_activation(const bp_kernels *kernels, op) except NULL
+cdef int copy_hyper(double *hyper, op) except -1
 cdef const bp_update *find_update(const bp_kernels *kernels, op) except NULL
 cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcept nogil
 cdef int check_coefficients(Py_ssize_t n) except -1

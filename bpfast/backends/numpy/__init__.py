@@ -8,6 +8,7 @@ import numpy as np
 from ...ops.regularization import NO_RESTRAINT, add_penalty, clip_norm, clip_value, decayed, limit_columns
 from .. import base
 from .instructions import KINDS
+from .recorder import Recorder
 
 QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is told by DivergenceError
 ROWS_PER_BLOCK = 1024  # looked at together in inference, so that memory stays small
@@ -85,6 +86,9 @@ class Plan(base.Plan):
 
     def new_state(self, parameters):
         return State(self, parameters)
+
+    def new_recorder(self, every):
+        return Recorder(self, every)
 
     # -- the network -------------------------------------------------------------------------------
 
@@ -211,7 +215,10 @@ class Plan(base.Plan):
                 workspace.diverged = not np.isfinite(loss)
                 if workspace.diverged:
                     break
+                before = state.arrays
                 self._step(state, gradients, forward, coefficients[workspace.steps])
+                if workspace.recorder:
+                    workspace.recorder.step(state, forward, gradients, before, begin, len(rows))
                 workspace.steps += 1
                 workspace.loss_sum += loss * weight
                 workspace.weight_sum += weight
