@@ -36,8 +36,8 @@ def recorded(name, backend, dtype="float64", *, record_every=3, **settings):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_every_network(native_engine, name):
-    expected, found = recorded(name, "numpy").recording, recorded(name, native_engine).recording
+def test_every_network(engine, name):
+    expected, found = recorded(name, "numpy").recording, recorded(name, engine).recording
     np.testing.assert_array_equal(found.steps, expected.steps)
     assert (found.layers, found.activations) == (expected.layers, expected.activations) and found.layers
     for figure in FIGURES:
@@ -184,7 +184,7 @@ def test_recording(backend, rows):
 def test_restarts_keep_the_recording_of_the_best(backend, rows):
     trainer = small_trainer(backend)
     trainer.fit(*rows, epochs=2, restarts=3, record_every=100)
-    assert len(trainer.recording) == 2
+    assert trainer.recording.steps.tolist() == [1, 7, 14]
 
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, True, "10"])
@@ -204,6 +204,6 @@ def test_activations_are_sorted():
 
     kinds = {name: "flat" if least_slope(f) and is_sigmoidal(f) else "dies" if least_slope(f) else "neither"
              for name, f in ACTIVATIONS.items()}
-    assert [name for name, kind in kinds.items() if kind == "neither"] == ["linear", "softmax", "step"]
+    assert {name for name, kind in kinds.items() if kind == "neither"} == {"linear", "exponential", "softmax", "step"}
     assert {name for name, kind in kinds.items() if kind == "flat"} == {
         "sigmoid", "tanh", "hard_sigmoid", "hard_tanh", "softsign"}

@@ -23,7 +23,14 @@ from ..ops.table import ACTIVATIONS, Activation, Loss, Update
 LINEAR = ACTIVATIONS["linear"]
 ACTIVATES = "dense", "conv", "batch_norm", "layer_norm", "add"  # kinds of instructions that do an activation on the way
 
+RELU = ACTIVATIONS["relu"]
+
 FIRST_DRAW = 0, 0  # seed and step of the noise in a gradient that belongs to no training
+
+
+def gates(activation):
+    """Whether its adjoint is relu's: dy where y > 0, else 0."""
+    return activation.adjoint is RELU.adjoint
 
 
 class Window(NamedTuple):

@@ -73,6 +73,10 @@ class Recorder:
         """Whether a step is recorded, of which so many were finished before."""
         return step % self.every == 0 or ends_epoch
 
+    def quiet_steps(self, step, n):
+        """How many steps, of n up to the end of the epoch, pass before one is recorded or compared with it."""
+        return max(0, min(-step % self.every, n - 1) - 1)
+
     def take(self):
         """-> steps (records,), sums (records, layers, sums): what was recorded, which is then forgotten."""
         steps, sums = zip(*(self.records.popleft() for _ in range(len(self.records)))) if self.records else ((), ())

@@ -7,6 +7,7 @@ from .table import ACTIVATIONS
 LINEAR, RELU6 = ACTIVATIONS["linear"], ACTIVATIONS["relu6"]
 FLAT = 0.05  # of the largest slope: below it a number of a sigmoid or its kin is saturated
 DEAD = 1e-3  # of the largest slope: a rectifier that stays below it for every row is dead
+POSITIVE = 2e-38  # numbers from here on are no denormals
 SLOPES = np.linspace(-10, 10, 2001)  # where the largest slope of an activation is looked for
 SUMS = (  # of a layer in a step, means over rows and units where they are not of parameters
     "gradient_squares", "products", "last_squares",  # of this gradient g, g last, of the last one
@@ -27,8 +28,10 @@ def least_slope(f):
         return 0.0
     with np.errstate(all="ignore"):
         y = f.forward(SLOPES, *f.values)
-        largest = np.abs(f.adjoint(np.ones_like(SLOPES), SLOPES, y, *f.values)).max()
-    return float(largest * (FLAT if is_sigmoidal(f) else DEAD))
+        slopes = np.abs(f.adjoint(np.ones_like(SLOPES), SLOPES, y, *f.values))
+    if slopes[-1] > 2 * slopes[len(slopes) * 3 // 4]:  # it grows without end, as that of exp does
+        return 0.0
+    return float(slopes.max() * (FLAT if is_sigmoidal(f) else DEAD))
 
 
 def powers(x):

@@ -39,7 +39,7 @@ cdef class Recording:
             copy_hyper(w.sum.hyper, layer.activation)
             w.sum.activation, w.sum.fused_relu = find_activation(layout.kernels, base.LINEAR), False
             w.least, w.is_rectifier = layer.least, layer.is_rectifier
-            w.is_gate = gates(layer.activation) and layer.activation == layer.last.activation
+            w.is_gate = gates(layer.activation)
             if layer.is_rectifier:
                 seen = Arena(layout.values[w.sum.output].c)
                 self.seen.append(seen)

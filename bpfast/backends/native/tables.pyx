@@ -16,10 +16,9 @@ from functools import cache
 import numpy as np
 
 from ... import config
-from ...ops import ACTIVATIONS
 from ...ops.regularization import NO_RESTRAINT
 from ...ops.table import Activation, Loss
-from ..base import ACTIVATES, LINEAR, Noise, Norm, Window, native_dtype
+from ..base import ACTIVATES, LINEAR, RELU, Noise, Norm, Window, gates, native_dtype
 
 cdef extern from "levels.h" nogil:
     int bp_runs(const char *)
@@ -35,7 +34,6 @@ TYPES[np.dtype(bool)] = TYPES[np.dtype("u1")]
 
 PRODUCTS = "dense", "conv"
 MASKS_DX = *PRODUCTS, "max_pool", "avg_pool"  # which can do the adjoint of the relu before them, too
-RELU = ACTIVATIONS["relu"]
 NOISES = "dropout", "alpha_dropout"
 
 
@@ -86,11 +84,6 @@ cdef const void *find_row(const void *table, size_t row_size, str name) except N
             return row
         row += row_size
     raise NotImplementedError(f"{name!r} has no native twin; use backend='numpy'")
-
-
-def gates(activation):
-    """Whether its adjoint is relu's."""
-    return activation.adjoint is RELU.adjoint
 
 
 cdef class Written:

@@ -250,3 +250,18 @@ def limit_columns(w, settings):
         for j in range(w.shape[1]):
             if squares[j] > settings[0] * settings[0]:
                 w[r, j] *= w.dtype.type(settings[0] / math.sqrt(squares[j]))
+
+
+# -- recordings ----------------------------------------------------------------------------------------------
+
+
+def mark(slope, seen, settings):
+    """seen[j] = 1 where |slope[r, j]| is not below the least in some row."""
+    left = 0
+    for j in range(seen.shape[1]):
+        left += seen[0, j] == 0
+    if left > 0:
+        for r in range(len(slope)):
+            for j in range(slope.shape[1]):
+                if abs(slope[r, j]) >= settings[0]:
+                    seen[0, j] = 1

@@ -9,6 +9,7 @@ from ...ops import random
 from ...ops.table import Update
 from .. import base
 from .. import numpy as reference
+from ..numpy import recorder
 from .run import DIVERGED, DONE, ROW, STEPS, can_gather, gather, runner, shuffle
 from .source import Elementwise
 from .tape import KINDS, LINE, Layout, Tape, numbers
@@ -73,6 +74,9 @@ class Plan(reference.Plan):
     def new_state(self, arrays):
         return State(self, arrays) if self.runs_compiled else reference.State(self, arrays)
 
+    def new_recorder(self, every):
+        return Recorder(self, every) if self.runs_compiled else super().new_recorder(every)
+
     def permutation(self, n, seed, epoch):
         order = np.arange(n, dtype=np.intp)
         shuffle()(order, random.words(n, seed, random.SHUFFLE, epoch))
@@ -86,7 +90,11 @@ class Plan(reference.Plan):
         training = Training(self, state, workspace, batch, np.ascontiguousarray(coefficients, np.float64))
         while begin < len(rows) and not workspace.diverged:
             most = workspace.rows_per_second * min(seconds, SECONDS_PER_CALL)
-            begin += training.run(data, rows[begin : begin + max(1, int(most) // batch) * batch])
+            n = max(1, int(most) // batch)
+            if workspace.recorder:
+                begin += workspace.recorder.run(training, data, rows, begin, n)
+            else:
+                begin += training.run(data, rows[begin : begin + n * batch])
             seconds = end - time.monotonic()
             if seconds <= 0:
                 break
@@ -99,7 +107,7 @@ class Training:
     def __init__(self, plan, state, workspace, batch, coefficients):
         self.plan, self.state, self.workspace = plan, state, workspace
         self.batch, self.coefficients = batch, coefficients
-        self.tape = state.tape(batch)
+        self.tape = state.tape(batch, workspace.recorder)
         self.addresses, self.shares, self.now = self.tape.addresses.copy(), np.empty(batch), np.zeros(3, np.int64)
         self.now[1:2].view(np.uint64)[0] = workspace.seed
 
@@ -125,6 +133,32 @@ class Training:
         workspace.loss_sum, workspace.weight_sum = sums.tolist()
         workspace.steps, workspace.diverged = int(counts[ROW]), bool(counts[DIVERGED])
         return done
+
+
+class Recorder(recorder.Recorder):
+    """Looks at a batch by NumPy before compiled code makes its step; units that are active are marked there."""
+
+    def run(self, training, data, rows, begin, n):
+        """Up to n batches of an epoch's rows, from row ``begin`` on; -> how many rows are done."""
+        state, batch = training.state, training.batch
+        if begin == 0:
+            for mark in training.tape.marks.values():
+                mark.of(state.memory)[...] = 0
+        quiet = self.quiet_steps(state.steps, -(-(len(rows) - begin) // batch))
+        if quiet:
+            return training.run(data, rows[begin : begin + min(n, quiet) * batch])
+        looked, steps = rows[begin : begin + batch], state.steps
+        before = {layer.weight: (state.arrays[layer.weight][0].copy(),) for layer in self.layers}
+        _, _, gradients, forward = training.plan.differentiate(
+            state.all_arrays, data.take(looked), (training.workspace.seed, steps))
+        done = training.run(data, looked)
+        self._seen = {name: mark.of(state.memory) > 0 for name, mark in training.tape.marks.items()}
+        if state.steps > steps:  # a batch of zero weight makes none
+            self.step(state, forward, gradients, before, begin, len(rows))
+        return done
+
+    def _see(self, state, forward, begin):
+        """Compiled code has."""
 
 
 class Workspace(base.Workspace):
@@ -159,10 +193,10 @@ class State(reference.State):
         statistics = {name: view(name, shape) for name, shape in plan.program.statistics.items()}
         self.memory, self.arrays, self.statistics = memory, arrays, statistics
 
-    def tape(self, rows):
+    def tape(self, rows, recorder=None):
         """The plan's tape for batches of so many rows, or of more, and a memory for it."""
-        if self._tape is None or self._tape.capacity < rows:
-            tape, self._tape = Tape(self._plan, rows), None
+        if self._tape is None or self._tape.capacity < rows or self._tape.recorder is not recorder:
+            tape, self._tape = Tape(self._plan, rows, recorder), None
             self._move(tape.size)
             for place, value in tape.constants:
                 place.of(self.memory)[...] = value

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ...ops.dropout import alpha_dropout_constants, dropout_backward, dropout_constants
+from ...ops.figures import POSITIVE
 from ...ops.norms import batch_norm_learn, standardize_backward, standardize_forward
 from ...ops.regularization import add_penalty, clip_value, decayed
-from ..base import LINEAR
+from ..base import LINEAR, gates
 from . import kernels, written
 from .source import Elementwise, ElementwiseLoss, door_to, operands
 
@@ -31,6 +32,10 @@ def times(x, scale):
     return x * scale
 
 
+def one(dy):
+    return 1.0
+
+
 class Kind(NamedTuple):
     """Kernels of an instruction: z = op(x), dE/d(parameter), dE/d(input) for each input, and of what it learns."""
 
@@ -41,6 +46,7 @@ class Kind(NamedTuple):
 
 
 COPY, COPY_BACK = Elementwise(copy, ("x",), "z"), Elementwise(copy, ("dz",), "dx")
+ONES = Elementwise(one, ("dy",), "dy")
 ADD, ADD_TO = (Elementwise(plus, ("x", "x2"), to) for to in ("z", "x"))
 TIMES = Elementwise(times, ("dy", "x"), "dy")
 SCALE = Elementwise(times, ("x", "scale"), "z", columns=("scale",))
@@ -106,10 +112,13 @@ class Tape:
 
     ``addresses`` (kernels,), ``places`` (kernels, operands, 5) and ``settings`` (kernels, ...) are those of each;
     ``passes`` of them find the gradient, the others make the step.  ``size`` is that of the memory, ``constants`` tells
-    what must stand there.
+    what must stand there.  ``marks`` are places (1, units), by the name of a weight: with a recorder units of rectifiers
+    that have been active are marked with 1.
     """
 
-    def __init__(self, plan, capacity):
+    def __init__(self, plan, capacity, recorder=None):
+        self.recorder, self.marks = recorder, {}
+        rectifiers = {layer.last.output: layer for layer in recorder.layers if layer.is_rectifier} if recorder else {}
         self.dtype, self.program, self.layout, self.capacity = plan.dtype, plan.trained, plan.layout, capacity
         n_slots = len(plan.update.slots)
         self.gradient, self.size = (1 + n_slots) * self.layout.size, (2 + n_slots) * self.layout.size
@@ -120,6 +129,8 @@ class Tape:
         self.target = self._take(1, 1, 1 if plan.loss.labels else self.program.n_out)
         for i in self.program.instructions:
             self._forward(i)
+            if i.output in rectifiers:
+                self._mark(rectifiers[i.output])
         self._loss(plan.loss)
         for i in reversed(self.program.instructions):
             if i.output in self.trained:
@@ -164,6 +175,17 @@ class Tape:
             self._call(KINDS[i.op].forward, self.kept[i.output], settings_of(i, y))
         if z != y or i.activation != LINEAR:
             self._activate(i.activation, {"x": z, "y": y, "slope": before}, "x" if z == y else "y")
+
+    def _mark(self, layer):
+        """Mark the units whose slope is not below the least."""
+        f, output = layer.activation, layer.last.output
+        y, x = self.values[output], self.befores[output]
+        slope = y if gates(f) else x if f.has_slopes else self._like(y)
+        if slope not in (x, y):
+            self._call(ONES, {"dy": slope})
+            self._adjoin(f, {"dy": slope, "x": x, "y": y}, "dy")
+        seen = self.marks[layer.weight] = self._take(0, 1, y.columns)
+        self._call(kernels.mark, {"slope": slope, "seen": seen}, (POSITIVE if gates(f) else layer.least,))
 
     def _parts(self, i):
         """Name -> Place of the instruction's parameters, their gradients, its statistics, and what it keeps."""

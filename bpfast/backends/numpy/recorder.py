@@ -32,12 +32,7 @@ class Recorder(recorder.Recorder):
         """
         batch, step = self._plan.batch_size, state.steps - 1
         end = begin + batch
-        if begin == 0:
-            self._seen = {layer.weight: False for layer in self.layers if layer.is_rectifier}
-        for layer in self.layers:
-            if not np.all(self._seen.get(layer.weight, True)):
-                slope = slopes(self._plan, layer, *signals(self._plan, layer, forward))
-                self._seen[layer.weight] = self._seen[layer.weight] | active(slope, layer.least)
+        self._see(state, forward, begin)
         if self.is_due(step, end >= n_rows):
             last = self._last if self._last_step == step else {}
             self.records.append((state.steps, [
@@ -45,6 +40,15 @@ class Recorder(recorder.Recorder):
                            state.arrays[layer.weight][0]) for layer in self.layers]))
         if self.is_due(step + 1, n_rows - end <= batch):
             self._last, self._last_step = gradients, step + 1
+
+    def _see(self, state, forward, begin):
+        """Which units of rectifiers this epoch has found active."""
+        if begin == 0:
+            self._seen = {layer.weight: False for layer in self.layers if layer.is_rectifier}
+        for layer in self.layers:
+            if not np.all(self._seen.get(layer.weight, True)):
+                slope = slopes(self._plan, layer, *signals(self._plan, layer, forward))
+                self._seen[layer.weight] = self._seen[layer.weight] | active(slope, layer.least)
 
     def _sums(self, layer, forward, gradient, last, old, new):
         """SUMS of a layer, whose weight the step has changed from old to new."""
