@@ -71,15 +71,17 @@ from .trainer import Trainer
 
 if TYPE_CHECKING:
     from .gradcheck import GradientError, GradientReport, check_gradient, check_gradients
-    from .health import HealthReport
+    from .health import HealthReport, StopIfIll
     from .learning_rate import LearningRateTest, find_learning_rate
     from .selftest import self_test
+    from .tensorboard import TensorBoard
 
 _LOADED_WHEN_USED = {  # what a program that trains and predicts does without
     **dict.fromkeys(("GradientError", "GradientReport", "check_gradient", "check_gradients"), "gradcheck"),
-    "HealthReport": "health",
+    **dict.fromkeys(("HealthReport", "StopIfIll"), "health"),
     **dict.fromkeys(("LearningRateTest", "find_learning_rate"), "learning_rate"),
     "self_test": "selftest",
+    "TensorBoard": "tensorboard",
 }
 
 
@@ -161,6 +163,8 @@ __all__ = [
     "Standardize",
     "StepDecay",
     "StopBelow",
+    "StopIfIll",
+    "TensorBoard",
     "TimeLimit",
     "Trainer",
     "TruncatedNormal",

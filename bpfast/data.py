@@ -1,6 +1,7 @@
 """What comes in from outside is checked here, before any work: inputs, targets, weights, settings."""
 
 import math
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from numbers import Complex, Integral, Real
@@ -255,6 +256,11 @@ def hold_out(n, share, seed, labels=None):
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
+def evenly(n, most=1000, *, width=1, numbers=2e7):
+    """-> (k,) intp, at most so many of n rows at equal distances; fewer, down to 32, of rows of many numbers each."""
+    return np.linspace(0, n - 1, min(n, most, max(32, int(numbers / width)))).astype(np.intp)
+
+
 def check_arrays(*groups):
     """Refuse NaN and infinity in a network's parameters and statistics."""
     for arrays in groups:
@@ -267,6 +273,15 @@ def check_integer(value, name, low=1):
     if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
         raise ValueError(f"{name} must be an integer of at least {low}, got {value!r}")
     return int(value)
+
+
+def check_batch_size(batch_size):
+    """-> int, or "full"."""
+    if isinstance(batch_size, str):
+        if batch_size != "full":
+            raise ValueError(f'batch_size must be an integer of at least 1 or "full", got {batch_size!r}')
+        return batch_size
+    return min(check_integer(batch_size, "batch_size"), sys.maxsize)
 
 
 def check_real(value, name, interval):

@@ -2,7 +2,9 @@
 
 import importlib
 
-EXTRAS = {"matplotlib": "plot", "pandas": "pandas", "scipy": "scipy"}  # package -> the extra that installs it
+EXTRAS = {  # package -> the extra that installs it
+    "matplotlib": "plot", "pandas": "pandas", "scipy": "scipy", "tensorboardX": "tensorboard",
+}  # fmt: skip
 
 
 def need(module, purpose):

@@ -38,16 +38,13 @@ class Recording:
 
     def __getattr__(self, name):
         if name.startswith("_") or name not in (found := self._figures()):
-            raise AttributeError(f"a Recording has no {name!r}; it has: steps, layers, activations, {', '.join(FIGURES)}")
+            raise AttributeError(f"a Recording has no {name!r}; it has: {', '.join(FIELDS)}")
         return found[name]
 
     def _figures(self):
         found = figures(dict(zip(SUMS, np.moveaxis(self._sums, -1, 0))))
         with np.errstate(all="ignore"):
             return {**found, "update_ratio": found["update_norm"] / found["weight_norm"]}
-
-    def __bool__(self):  # also while there is nothing in it
-        return True
 
     def __len__(self):
         return len(self.steps)
@@ -64,3 +61,4 @@ class Recording:
 
 
 FIGURES = tuple(Recording(())._figures())
+FIELDS = "steps", "layers", "activations", *FIGURES

@@ -44,6 +44,11 @@ class Task(NamedTuple):
         weight = self.rows.weight
         return bool(self.callbacks or self.validation or (weight is not None and weight.min() == 0))
 
+    def sample(self):
+        """-> Data, a copy of at most 1000 of the rows that are learned from, for who looks at the network."""
+        rows = data.evenly(self.n, width=self.rows.X[0].size)
+        return self.rows.take(rows if self.training is None else self.training[rows])
+
     def all_rows(self):
         """-> Data of every row, where those not to learn from have weight zero."""
         if self.training is None:
@@ -90,7 +95,7 @@ def check_rows(trainer, X, y, sample_weight, name="", input_shape=None):
 
 
 def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight, shuffle, callbacks, record_every,
-               verbose):
+               watch, verbose):
     """-> Task, from what ``Trainer.fit`` was given."""
     epochs = data.check_integer(epochs, "epochs")
     shuffle = data.check_flag(shuffle, "shuffle")
@@ -120,6 +125,10 @@ def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight
         raise ValueError("record_every counts the steps of a descent; LBFGS makes none: leave it out")
     _check_batches(program, min(trainer._rows_per_step, n))
     callbacks = prepare_callbacks(callbacks, names)
+    if data.check_flag(watch, "watch"):
+        from .health.watch import Watch
+
+        callbacks.append(Watch().prepare(names))
     progress = Progress(verbose, epochs, n)
     return Task(rows, training, validation, held, epochs, shuffle, callbacks, record_every, progress)
 

@@ -71,7 +71,7 @@ class Trainer:
         self.loss, self.optimizer, self.batch_size = loss, optimizer, batch_size
         self.regularizer, self.clip, self.metrics = regularizer, clip, metrics
         self.seed, self.backend, self.n_threads = seed, backend, n_threads
-        self.history, self.recording = History(), None
+        self.history, self.recording, self.sample = History(), None, None
         self._epoch = 0  # epochs begun; keys the shuffling
         self._stopped = self._fitting = False
         self._calling = False  # within a callback, where the trainer is whole
@@ -80,7 +80,7 @@ class Trainer:
         self._busy = Alone()
 
     def fit(self, X, y, *, epochs=10, validation=None, sample_weight=None, class_weight=None, shuffle=True,
-            callbacks=(), restarts=1, record_every=None, verbose="auto"):
+            callbacks=(), restarts=1, record_every=None, watch=False, verbose="auto"):
         """Train for a number of epochs, or go on for as many more; -> ``self.history``.
 
         Parameters
@@ -113,6 +113,9 @@ class Trainer:
             Ctrl-C leaves the best of those that ended.
         record_every : int, optional
             Record figures of every layer in every so many steps, and at the end of every epoch: ``self.recording``.
+            Up to 1000 of the rows are kept for ``diagnose``, until the trainer is pickled.
+        watch : bool
+            Print a line when an illness begins that ``diagnose`` finds without trying rates; see ``StopIfIll``.
         verbose : True, False or "auto"
             A line per epoch, nothing, or one progress line on a terminal.
 
@@ -134,7 +137,10 @@ class Trainer:
                     "use a new Trainer, or restarts=1 to go on"
                 )
             task = check_task(self, X, y, epochs=epochs, validation=validation, sample_weight=sample_weight,
-                              class_weight=class_weight, shuffle=shuffle, callbacks=callbacks, record_every=record_every, verbose=verbose)
+                              class_weight=class_weight, shuffle=shuffle, callbacks=callbacks,
+                              record_every=record_every, watch=watch, verbose=verbose)
+            if task.record_every or task.callbacks:
+                self.sample = task.sample()
             try:
                 self._fitting = True
                 if restarts == 1:
@@ -194,12 +200,16 @@ class Trainer:
         """Why does the network not learn?  -> HealthReport, which prints verdicts, the figures behind them, and cures.
 
         Looks at signals and gradients in up to 1000 of the rows, at X and y, at the history, and at what a few steps
-        of a copy do to the loss.  Rows are as in ``fit``; trainer and network stay as they are.
+        of a copy do to the loss.  Rows are as in ``fit``, without any those that a fit with ``record_every`` has kept;
+        trainer and network stay as they are.
         """
         from .health import diagnose
 
+        if X is None and y is None and self.sample:
+            X, y, sample_weight = self.sample
         if X is None or y is None:
-            raise ValueError("a Trainer keeps no data: diagnose(X, y) needs rows to look at, as fit took them")
+            raise ValueError("there are no rows to look at: give diagnose(X, y) some, as fit took them, or fit with "
+                             "record_every=100 before, which keeps some")
         return diagnose(self, self._ready(X, y, sample_weight)[0])
 
     # -- within ------------------------------------------------------------------------------------
@@ -227,7 +237,8 @@ class Trainer:
         done = 0
         if task.record_every:
             recorder = self._plan.new_recorder(task.record_every)
-            self.recording = self.recording or Recording(recorder.layers)
+            if self.recording is None:
+                self.recording = Recording(recorder.layers)
         with self._plan.workspace() as workspace, workspace.threads(self.n_threads):
             workspace.start()
             try:
@@ -440,7 +451,8 @@ class Trainer:
     def __getstate__(self):
         if self._fitting and not self._calling:
             raise RuntimeError("this Trainer is fitting; pickle or copy it when fit has returned")
-        idle = {"_plan": None, "_state": None, "_busy": None, "_fitting": False, "_calling": False, "_stopped": False}
+        idle = {"_plan": None, "_state": None, "_busy": None, "_fitting": False, "_calling": False, "_stopped": False,
+                "sample": None}
         return {**self.__dict__, **idle, "_resume": self._remembered()}
 
     def __setstate__(self, state):
@@ -470,18 +482,10 @@ def _rule(optimizer):
     return optimizer.update and optimizer.update.name
 
 
-def _check_batch_size(batch_size):
-    if isinstance(batch_size, str) and batch_size == "full":
-        return batch_size
-    if isinstance(batch_size, str):
-        raise ValueError(f'batch_size must be an integer of at least 1 or "full", got {batch_size!r}')
-    return min(data.check_integer(batch_size, "batch_size"), sys.maxsize)
-
-
 CHECKED = {  # attribute -> what checks it, when the Trainer is made and when it is set
     "loss": Loss.get,
     "optimizer": Optimizer.get,
-    "batch_size": _check_batch_size,
+    "batch_size": data.check_batch_size,
     "regularizer": check_regularizer,
     "clip": check_clip,
     "metrics": get_metrics,

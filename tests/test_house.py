@@ -19,9 +19,9 @@ FLOORS = (  # nothing imports from above itself; what is not listed may not exis
     {"config", "description", "differentiation", "extras", "whole"},
     {"ops"},
     {"backends"},
-    {"callbacks", "custom", "data", "definition", "divergence", "health", "health_page", "history", "images",
-     "initializers", "layers", "lbfgs", "lifting", "metrics", "network", "optimizers", "plots", "progress", "reference",
-     "regularizers", "resnet", "restarts", "schedules", "source", "standardization", "task"},
+    {"callbacks", "custom", "data", "definition", "divergence", "health", "history", "images", "initializers", "layers",
+     "lbfgs", "lifting", "metrics", "network", "optimizers", "plots", "progress", "recording", "reference",
+     "regularizers", "resnet", "restarts", "schedules", "source", "standardization", "task", "tensorboard"},
     {"gradcheck", "learning_rate", "selftest", "trainer"},
     {"demo"},
     {"cli"},
@@ -111,7 +111,7 @@ def test_a_backend_knows_no_other_but_the_reference():
         if name.startswith("backends."):
             room = name.split(".")[1]
             others = {other.split(".")[1] for other in imports(name, path) if other.startswith("backends.")}
-            assert others <= {room, "base", "numpy"}
+            assert others <= {room, "base", "numpy", "recorder"}
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "ops").glob("*.py")), ids=lambda path: path.name)

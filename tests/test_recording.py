@@ -41,7 +41,8 @@ def test_every_network(engine, name):
     np.testing.assert_array_equal(found.steps, expected.steps)
     assert (found.layers, found.activations) == (expected.layers, expected.activations) and found.layers
     for figure in FIGURES:
-        np.testing.assert_allclose(getattr(found, figure), getattr(expected, figure), rtol=1e-6, atol=1e-9, err_msg=figure)
+        np.testing.assert_allclose(getattr(found, figure), getattr(expected, figure), rtol=1e-6, atol=1e-9,
+                                   err_msg=figure)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -81,7 +82,7 @@ def followed(backend, trainer, X, y, steps):
     """Figures of full batches, from public calls around each step."""
     found = []
     for _ in range(steps):
-        loss, gradients = trainer.loss_and_gradients(X, y)
+        _, gradients = trainer.loss_and_gradients(X, y)
         values, before = trainer.network.activations(X), copy.deepcopy(dict(trainer.network.parameters))
         trainer.fit(X, y, epochs=1)
         found.append((gradients, values, before, copy.deepcopy(dict(trainer.network.parameters))))
@@ -116,7 +117,8 @@ def test_what_they_are(backend, rng):
                 expected["gradient_angle"] = np.degrees(np.arccos(cosine))
             assert sorted(expected) == sorted(FIGURES)
             for figure, value in expected.items():
-                assert getattr(r, figure)[record, layer] == pytest.approx(value, rel=1e-6, abs=1e-12, nan_ok=True), figure
+                found = getattr(r, figure)[record, layer]
+                assert found == pytest.approx(value, rel=1e-6, abs=1e-12, nan_ok=True), figure
         last = gradients
 
 

@@ -351,7 +351,7 @@ class Workspace:
     seed = 0  # of the noise
 
     def start(self, epoch=0, n_epochs=1, seed=0, recorder=None):
-        """Begin so many epochs, with nothing added up; the seed is that of the noise.  A recorder looks at the steps."""
+        """Begin so many epochs, with nothing added up; the seed is that of the noise.  A recorder may look on."""
         self.seed, self.recorder = seed, recorder
         self.loss_sum = self.weight_sum = self.began = 0.0
         self.steps = self.begin = 0

@@ -1,6 +1,5 @@
 """What is looked at while a network trains: which layers, in which steps, and the sums that are taken there."""
 
-import math
 from collections import Counter, deque
 from typing import NamedTuple
 

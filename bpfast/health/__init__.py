@@ -2,20 +2,24 @@
 
 measure.py    what a network does on some rows, layer by layer
 rules.py      the table of illnesses: a rule each, its thresholds and its source
+watch.py      what tells of an illness while a network is trained
 cures.py      changes of layers, and the code of them
 report.py     HealthReport, Verdict, Cure
+page.py       a report as a page of HTML, with pictures
 """
 
 import copy
 
 import numpy as np
 
+from ..data import evenly
 from ..standardization import learn_scale
 from .measure import Measured, measure
 from .report import Cure, HealthReport, Verdict
 from .rules import RULES, Patient, verdicts
+from .watch import StopIfIll
 
-__all__ = ["RULES", "Cure", "HealthReport", "Measured", "Verdict", "diagnose", "measure"]
+__all__ = ["RULES", "Cure", "HealthReport", "Measured", "StopIfIll", "Verdict", "diagnose", "measure"]
 
 
 def diagnose(trainer, rows):
@@ -25,4 +29,5 @@ def diagnose(trainer, rows):
     trainer = copy.deepcopy(trainer)
     learn_scale(trainer.network, rows.X, None)
     measured = measure(trainer.network, trainer.loss, *rows)
-    return HealthReport(verdicts(Patient(trainer, measured, rows)), measured, trainer.history)
+    found = verdicts(Patient(trainer, measured, rows))
+    return HealthReport(found, measured, trainer, rows.take(evenly(len(rows.X))))

@@ -9,12 +9,10 @@ from ..backends.base import Data
 from ..backends.numpy import Plan
 from ..backends.numpy.recorder import signals, slopes
 from ..backends.recorder import layers_of
+from ..data import evenly
 from ..ops.figures import active, flat
 from ..ops.regularization import NO_CLIP
 from ..ops.table import Loss
-
-ROWS = 1000  # of the data that are looked at; fewer where the values of so many are more than
-NUMBERS = 2e7
 
 
 class Measured(NamedTuple):
@@ -54,11 +52,6 @@ class Measured(NamedTuple):
     n_rows: int
 
 
-def evenly(n, most=ROWS):
-    """-> indices of at most so many of n rows, at equal distances."""
-    return np.linspace(0, n - 1, min(n, most)).astype(np.intp)
-
-
 def measure(network, loss, X, y, sample_weight=None):
     """-> Measured, of at most 1000 of the rows of X and y, drawn evenly; fewer where a row makes over 20 000 numbers.
 
@@ -67,7 +60,7 @@ def measure(network, loss, X, y, sample_weight=None):
     """
     plan = Plan(network.program, "float64", Loss.get(loss), None, 1, {}, NO_CLIP)
     numbers = sum(map(math.prod, network.program.value_shapes))  # that a row makes
-    rows = Data(X, y, sample_weight).take(evenly(len(X), max(32, min(ROWS, int(NUMBERS / numbers)))))
+    rows = Data(X, y, sample_weight).take(evenly(len(X), width=numbers))
     arrays = {name: array.astype(np.float64) for name, array in network.arrays.items()}
     with np.errstate(all="ignore"):
         value, deltas, gradients, forward = plan.differentiate(arrays, rows)

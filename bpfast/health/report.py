@@ -31,11 +31,16 @@ class Verdict(NamedTuple):
     figures: dict
     cures: tuple
 
-    def __str__(self):
+    @property
+    def line(self):
+        """The verdict without its cures."""
         where = f" in {_listed(self.layers)}" if self.layers else ""
         figures = ", ".join(f"{name} {value:.3g}" for name, value in self.figures.items())
-        text = fill(f"{self.name}{where}: {self.words} ({figures})", WIDTH)
-        return "\n".join([text, *(f"  - {cure.words}:\n{indent(cure.code, ' ' * 6)}" for cure in self.cures)])
+        return f"{self.name}{where}: {self.words} ({figures})"
+
+    def __str__(self):
+        cures = (f"  - {cure.words}:\n{indent(cure.code, ' ' * 6)}" for cure in self.cures)
+        return "\n".join([fill(self.line, WIDTH), *cures])
 
 
 class HealthReport(Description):
@@ -43,13 +48,14 @@ class HealthReport(Description):
 
     verdicts    tuple of Verdict, each with ``name``, ``layers``, ``words``, ``figures`` and ``cures``
     measured    what was seen of each layer, a NamedTuple of arrays (layers,)
-    history     History of the trainer
+    trainer     a copy of the Trainer, with its ``history`` and ``recording``
+    rows        some of the rows that were looked at: X, y and their weights
     """
 
-    __slots__ = ("verdicts", "measured", "history")
+    __slots__ = ("verdicts", "measured", "trainer", "rows")
 
-    def __init__(self, verdicts, measured, history):
-        self._set(verdicts=tuple(verdicts), measured=measured, history=history)
+    def __init__(self, verdicts, measured, trainer, rows):
+        self._set(verdicts=tuple(verdicts), measured=measured, trainer=trainer, rows=rows)
 
     @property
     def ok(self):
@@ -73,6 +79,15 @@ class HealthReport(Description):
         cured = Network(layers, input_shape=network.input_shape, dtype=network.dtype, seed=network.seed)
         print(network_code(cured))
         return cured
+
+    def save(self, file):
+        """Write one page of HTML that needs no other file: the verdicts, their cures, and pictures of what was seen.
+
+        It takes the place of what is at ``file`` when it is whole.  Raises ImportError where matplotlib is missing.
+        """
+        from .page import save
+
+        save(self, file)
 
     def __str__(self):
         if self.ok:

@@ -8,17 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data import class_labels
+from ..data import class_labels, evenly
 from ..divergence import DivergenceError
 from ..metrics import classes
 from ..regularizers import L2, ClipGlobalNorm
 from ..schedules import CosineRestarts
 from ..standardization import learn_scale
 from . import cures
-from .measure import evenly, measure
+from .measure import measure
 from .report import Cure, Verdict
 
 UNSCALED = 30.0  # mean square root of what is fed or learned
+SATURATED = 0.5  # share of numbers
 STEPS = 10  # of the probing, at least
 EPOCHS_TO_COME = 100  # in which a rate that is warmed up reaches its peak
 SOME_ROWS = 10_000  # in which inputs and targets are looked at
@@ -244,14 +245,16 @@ def saturation(p, share):
 def vanishing(p, ratio):
     m = p.measured
     deltas = m.delta_norm[:-1]
-    if len(deltas) < 2 or not np.isfinite(deltas).all():
+    closed = m.saturated[:-1] > SATURATED  # there saturation is the reason
+    if len(deltas) < 2 or closed.all() or not np.isfinite(deltas).all():
         return None
-    fall = deltas[0] / deltas.max() if deltas.max() else 0.0
-    if fall >= ratio:
+    first, last = int(np.argmin(closed)), int(np.argmax(deltas))
+    fall = deltas[first] / deltas.max() if deltas.max() else 0.0
+    if first > last or fall >= ratio:
         return None
-    last = int(np.argmax(deltas))
     words = "the gradient reaches the first layer as a small part of what it was, so the first layers do not learn"
-    figures = {"delta of the first layer over the largest": fall, "factor per layer": fall ** (1 / max(last, 1))}
+    figures = {"delta of the first layer over the largest": fall,
+               "factor per layer": fall ** (1 / max(last - first, 1))}
     if not np.isnan(m.saturated[:last]).all():
         words += "; the derivative of a sigmoid is at most 1/4, and every layer multiplies by it and by its weights"
     return range(last), words, figures, p.cures_of_flow() or (p.cured("draw the weights anew", cures.redrawn),)
@@ -406,6 +409,7 @@ class Rule(NamedTuple):
     thresholds: dict
     source: str
     explained_by: tuple = ()
+    is_watched: bool = False  # in training, too: it takes little time
 
 
 HIGH = {"rise": 0.5, "better": 0.05, "worse": 2.0, "learned": 0.9}  # thresholds
@@ -414,17 +418,18 @@ TOLD = "unscaled inputs", "constant inputs", "zero or symmetric weights", "learn
 FLOW = *TOLD, "dead units", "exploding gradient", "saturation", "vanishing gradient"
 RATE = *FLOW, "learning rate too low", "class imbalance"
 RULES = (
-    Rule("constant inputs", constant_inputs, {"share": 0.5}, "LeCun, Bottou, Orr & Mueller 1998, section 4.3"),
+    Rule("constant inputs", constant_inputs, {"share": 0.5}, "LeCun, Bottou, Orr & Mueller 1998, section 4.3",
+         is_watched=True),
     Rule("unscaled inputs", unscaled_inputs, {"largest": UNSCALED, "smallest": 0.01},
-         "LeCun, Bottou, Orr & Mueller 1998, section 4.3"),
-    Rule("zero or symmetric weights", symmetric, {}, "Rumelhart, Hinton & Williams 1986"),
-    Rule("learning rate too high", rate_was_too_high, HIGH, "Bengio 2012, section 3.1.1", TOLD[:3]),
-    Rule("dead units", dead_units, {"share": 0.8}, "Lu, Shin, Su & Karniadakis 2020", FLOW[:4]),
+         "LeCun, Bottou, Orr & Mueller 1998, section 4.3", is_watched=True),
+    Rule("zero or symmetric weights", symmetric, {}, "Rumelhart, Hinton & Williams 1986", is_watched=True),
+    Rule("learning rate too high", rate_was_too_high, HIGH, "Bengio 2012, section 3.1.1", TOLD[:3], is_watched=True),
+    Rule("dead units", dead_units, {"share": 0.8}, "Lu, Shin, Su & Karniadakis 2020", FLOW[:4], is_watched=True),
     Rule("exploding gradient", exploding, EXPLODES,
-         "He, Zhang, Ren & Sun 2015, section 2.2; Pascanu, Mikolov & Bengio 2013", FLOW[:5]),
-    Rule("saturation", saturation, {"share": 0.5}, "Glorot & Bengio 2010, section 3", FLOW[:5]),
-    Rule("vanishing gradient", vanishing, {"ratio": 0.01}, "Hochreiter 1991; Glorot & Bengio 2010, section 4",
-         FLOW[:7]),
+         "He, Zhang, Ren & Sun 2015, section 2.2; Pascanu, Mikolov & Bengio 2013", FLOW[:5], is_watched=True),
+    Rule("saturation", saturation, {"share": SATURATED}, "Glorot & Bengio 2010, section 3", FLOW[:5], is_watched=True),
+    Rule("vanishing gradient", vanishing, {"ratio": 0.01}, "Hochreiter 1991; Glorot & Bengio 2010, section 4", FLOW[:6],
+         is_watched=True),
     Rule("learning rate too high", rate_too_high, HIGH, "Bengio 2012, section 3.1.1", FLOW),
     Rule("learning rate too low", rate_too_low, {"little": 0.01, "much": 2e-3, "linear": 60, "learned": 0.5},
          "Bengio 2012, section 3.1.1", FLOW),
@@ -433,13 +438,14 @@ RULES = (
     Rule("plateau", plateau, {"epochs": 5, "fall": 0.01, "learned": 0.95}, "Fukumizu & Amari 2000", RATE),
     Rule("under-fitting", under_fitting, {"epochs": 5, "fall": 0.01, "learned": 0.7, "plateau": 0.95},
          "Geman, Bienenstock & Doursat 1992", RATE),
-    Rule("over-fitting", over_fitting, {"rise": 0.1}, "Geman, Bienenstock & Doursat 1992; Prechelt 1998", RATE),
+    Rule("over-fitting", over_fitting, {"rise": 0.1}, "Geman, Bienenstock & Doursat 1992; Prechelt 1998", RATE,
+         is_watched=True),
 )
 
 
-def verdicts(patient):
+def verdicts(patient, rules=RULES):
     """Yield the Verdict of every rule that has something to say."""
-    for rule in RULES:
+    for rule in rules:
         found = None if patient.found & set(rule.explained_by) else rule.find(patient, **rule.thresholds)
         if found:
             places, words, figures, helps = found

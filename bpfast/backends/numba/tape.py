@@ -112,8 +112,8 @@ class Tape:
 
     ``addresses`` (kernels,), ``places`` (kernels, operands, 5) and ``settings`` (kernels, ...) are those of each;
     ``passes`` of them find the gradient, the others make the step.  ``size`` is that of the memory, ``constants`` tells
-    what must stand there.  ``marks`` are places (1, units), by the name of a weight: with a recorder units of rectifiers
-    that have been active are marked with 1.
+    what must stand there.  ``marks`` are places (1, units), by the name of a weight: with a recorder units of
+    rectifiers that have been active are marked with 1.
     """
 
     def __init__(self, plan, capacity, recorder=None):

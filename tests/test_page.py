@@ -2,19 +2,14 @@
 
 import base64
 import os
-from collections import namedtuple
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from samples import small_rows, small_trainer
 
 from bpfast import whole
-from bpfast.health_page import save
-
-Verdict = namedtuple("Verdict", "name layers words figures cures")
-Cure = namedtuple("Cure", "words code")
+from bpfast.health import Cure, HealthReport, Verdict
 
 CODE = 'net = bp.Network([bp.Dense(8, "relu", name="<a & b>")])\nnet.fit(X, y)  # $cheap'
 ILL = Verdict("vanishing gradient", ("0", "<script>"), "It falls & falls, 6 < 7.",
@@ -52,17 +47,19 @@ class Page(HTMLParser):
         return [text for element, text in self.texts if element == tag]
 
 
-def report(*verdicts, **seen):
-    """What a diagnosis gives."""
-    nothing = dict.fromkeys(("measured", "recording", "history", "trainer", "X", "y"))
-    return SimpleNamespace(verdicts=verdicts, **{**nothing, **seen})
+@pytest.fixture(scope="module")
+def seen():
+    """What a diagnosis has looked at."""
+    trainer = small_trainer()
+    trainer.fit(*small_rows(np.random.default_rng(0)), epochs=2, record_every=3)
+    report = trainer.diagnose()
+    return report.measured, report.trainer, report.rows
 
 
-def test_verdicts_come_first(tmp_path):
+def test_verdicts_come_first(tmp_path, seen):
     """Names, words, figures and cures, as they are, whatever signs are in them."""
     file = tmp_path / "health.html"
-    measured = SimpleNamespace(layers=("0", "<script>"), gradient_norm=np.array([1e-9, 0.5]))
-    save(report(ILL, PLAIN, measured=measured), file)
+    HealthReport((ILL, PLAIN), *seen).save(file)
     page = Page(file)
     assert page.all("title") == page.all("h1") == ["2 findings on this network"]
     assert page.all("h2") == ["Vanishing gradient", "Plateau", "Pictures"]
@@ -74,15 +71,9 @@ def test_verdicts_come_first(tmp_path):
     assert kinds.index("figure") > len(kinds) - 1 - kinds[::-1].index("pre") and kinds.count("section") == 2
 
 
-def test_pictures_of_all_that_was_seen(tmp_path):
+def test_pictures_of_all_that_was_seen(tmp_path, seen):
     """Each with a caption, and a text for those who do not see it, within the page itself."""
-    X, y = small_rows(np.random.default_rng(0))
-    trainer = small_trainer()
-    trainer.fit(X, y, epochs=2)
-    norms = np.geomspace(1e-3, 1, 6).reshape(3, 2)
-    recording = SimpleNamespace(steps=np.arange(3), layers=("0", "1"), gradient_norm=norms, update_norm=norms)
-    save(report(PLAIN, measured=SimpleNamespace(layers=("0", "1"), gradient_norm=norms[0]), recording=recording,
-                history=trainer.history, trainer=trainer, X=X[:40], y=y[:40]), tmp_path / "health.html")
+    HealthReport((PLAIN,), *seen).save(tmp_path / "health.html")
     page = Page(tmp_path / "health.html")
     images = [attributes for tag, attributes in page.elements if tag == "img"]
     assert len(images) == 7 and [image["alt"] for image in images] == page.all("figcaption")
@@ -95,20 +86,24 @@ def test_pictures_of_all_that_was_seen(tmp_path):
     assert ("meta", {"charset": "utf-8"}) in page.elements
 
 
-def test_a_page_without_findings(tmp_path):
-    save(report(), str(tmp_path / "health.html"))
+def test_a_page_without_findings(tmp_path, seen):
+    measured, _, rows = seen
+    trainer = small_trainer()
+    trainer.network.build(rows.X.shape[1:])
+    HealthReport((), measured, trainer, rows).save(str(tmp_path / "health.html"))
     page = Page(tmp_path / "health.html")
-    assert page.all("h1") == ["No illness was found in this network"] and not page.all("h2")
+    assert page.all("h1") == ["No illness was found in this network"] and page.all("h2") == ["Pictures"]
+    assert len(page.all("figcaption")) == 4  # nothing was trained
 
 
-def test_files_are_written_whole(tmp_path, monkeypatch):
+def test_files_are_written_whole(tmp_path, monkeypatch, seen):
     """What fails leaves the file as it was, and no other beside it."""
     file = tmp_path / "health.html"
     file.write_text("before")
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            save(report(PLAIN), file)
+            HealthReport((PLAIN,), *seen).save(file)
     assert file.read_text() == "before" and os.listdir(tmp_path) == ["health.html"]
     whole.write(file, b"after")
     assert file.read_text() == "after" and os.listdir(tmp_path) == ["health.html"]

@@ -7,7 +7,7 @@ from string import Template
 
 import numpy as np
 
-from . import __version__, plots, whole
+from .. import __version__, plots, whole
 
 DOTS_PER_INCH = 150
 PAGE = Template("""<!DOCTYPE html>
@@ -52,14 +52,7 @@ FIGURE = Template("""<figure>
 
 
 def save(report, file):
-    """Write a report as one page: its verdicts with figures and cures, then pictures of what it saw.
-
-    report  has `verdicts`, and as far as it saw them, else None: `measured`, `recording`, `history`, `trainer` and
-            the rows `X` and `y`; each of these brings its pictures
-    file    a path, such as "health.html"; the page takes the place of what is there when it is whole
-
-    Raises ImportError where matplotlib is missing, and OSError where the file cannot be written.
-    """
+    """Write a HealthReport to a file, as one page: verdicts with figures and cures, then pictures of what it saw."""
     n = len(report.verdicts)
     title = f"{n} finding{'s' * (n > 1)} on this network" if n else "No illness was found in this network"
     pictures = [_figure(caption, axes) for caption, axes in _pictures(report)]
@@ -92,34 +85,29 @@ def _text(value):
 
 def _pictures(report):
     """Yield the caption of each picture and its Axes, of which there may be several in one Figure."""
-    if report.measured is not None:
-        yield ("The norm of the gradient of every layer's weights. Where it falls towards the input by orders of "
-               "magnitude, the first layers do not learn; where it rises as much, the steps are too large for them.",
-               plots.gradient_by_layer(report.measured))
-    if report.history:
-        yield "The loss over the epochs.", plots.learning_curves(report.history)
-    if report.recording is not None:
+    trainer, (X, y, _) = report.trainer, report.rows
+    yield ("The norm of the gradient of every layer's weights. Where it falls towards the input by orders of "
+           "magnitude, the first layers do not learn; where it rises as much, the steps are too large for them.",
+           plots.gradient_by_layer(report.measured))
+    if trainer.history:
+        yield "The loss over the epochs.", plots.learning_curves(trainer.history)
+    if trainer.recording is not None:
         for quantity, caption in (
             ("gradient_norm", "The norm of the gradient of every layer over the steps of training."),
             ("update_norm", "The norm of the update of every layer. About a thousandth of the norm of the weights is a "
                             "good size, as a rule of thumb."),
         ):
-            yield caption, plots.norms_over_time(report.recording, quantity=quantity)
-    if report.trainer is None or report.X is None:
-        return
-    network = report.trainer.network
+            yield caption, plots.norms_over_time(trainer.recording, quantity=quantity)
     yield ("How the values of every activation are distributed. A sigmoid or tanh with all its values at the ends is "
            "saturated, a relu with zeros alone is dead, and a layer with hardly any spread passes nothing on.",
-           plots.activation_histograms(network, report.X)[0])
-    used = dict.fromkeys(step.activation for step in network.program.instructions)
-    for activation in used:
+           plots.activation_histograms(trainer.network, X)[0])
+    for activation in dict.fromkeys(i.activation for i in trainer.network.program.instructions):
         if not activation.rowwise and activation.name != "linear":
             yield (f"The activation {activation.name} and its derivative, by which it multiplies the gradient.",
                    plots.activation_curve(activation))
-    if report.y is not None:
-        yield ("The loss around the network, along two random directions that are as long, filter by filter, as its "
-               "weights (Li et al. 2018). Where it is flat, no step changes anything.",
-               plots.error_surface(report.trainer, report.X, report.y))
+    yield ("The loss around the network, along two random directions that are as long, filter by filter, as its "
+           "weights (Li et al. 2018). Where it is flat, no step changes anything.",
+           plots.error_surface(trainer, X, y))
 
 
 def _figure(caption, ax):
