@@ -28,13 +28,22 @@ class Recording:
 
     def __init__(self, layers):
         self.layers, self.activations = tuple(i.name for i in layers), tuple(i.activation.name for i in layers)
-        self.steps = np.empty(0, np.int64)
-        self._sums = np.empty((0, len(self.layers), len(SUMS)))
+        self._parts = [(np.empty(0, np.int64), np.empty((0, len(self.layers), len(SUMS))))]  # steps, sums
 
     def take(self, recorder):
         """Add what a backend's recorder has found."""
-        steps, sums = recorder.take()
-        self.steps, self._sums = np.concatenate([self.steps, steps]), np.concatenate([self._sums, sums])
+        if recorder.records:
+            self._parts.append(recorder.take())
+
+    @property
+    def steps(self):
+        return self._whole()[0]
+
+    def _whole(self):
+        """-> steps (records,), sums (records, layers, sums), in one piece from now on."""
+        if len(self._parts) > 1:
+            self._parts = [tuple(map(np.concatenate, zip(*self._parts)))]
+        return self._parts[0]
 
     def __getattr__(self, name):
         if name.startswith("_") or name not in (found := self._figures()):
@@ -42,7 +51,7 @@ class Recording:
         return found[name]
 
     def _figures(self):
-        found = figures(dict(zip(SUMS, np.moveaxis(self._sums, -1, 0))))
+        found = figures(dict(zip(SUMS, np.moveaxis(self._whole()[1], -1, 0))))
         with np.errstate(all="ignore"):
             return {**found, "update_ratio": found["update_norm"] / found["weight_norm"]}
 

@@ -181,15 +181,16 @@ NUMPY_STEPS = {"numpy": NumpyStep, "tuned": TunedNumpyStep}
 class Fit:
     """The same work through the door that users take: ``Trainer.fit``, with all that it costs."""
 
-    def __init__(self, workload, dtype, X, y, backend, **options):
+    def __init__(self, workload, dtype, X, y, backend, record_every=None, **options):
         self.trainer, self.dtype, self.X, self.y = workload.trainer(backend, dtype, **options), dtype, X, y
+        self.record_every = record_every
         self.initial = self.trainer.network.to_vector()
 
     def reset(self):
         self.trainer.network.from_vector(self.initial)
 
     def epochs(self, n):
-        self.trainer.fit(self.X, self.y, epochs=n, verbose=False)
+        self.trainer.fit(self.X, self.y, epochs=n, record_every=self.record_every, verbose=False)
 
 
 def need(backend):

@@ -78,5 +78,6 @@ class Recorder:
 
     def take(self):
         """-> steps (records,), sums (records, layers, sums): what was recorded, which is then forgotten."""
-        steps, sums = zip(*(self.records.popleft() for _ in range(len(self.records)))) if self.records else ((), ())
-        return np.array(steps, np.int64), np.array(sums, np.float64).reshape(-1, len(self.layers), len(SUMS))
+        steps, sums = zip(*self.records)
+        self.records.clear()
+        return np.array(steps, np.int64), np.array(sums, np.float64)

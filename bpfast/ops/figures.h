@@ -40,22 +40,25 @@ static ptrdiff_t active(char *marks, const void *slope, const bp_value *v, ptrdi
     for (ptrdiff_t first = 0; first < v->c; first += PANEL) {
         const ptrdiff_t width = smaller(PANEL, v->c - first);
         bits found[PANEL] = {0};
+        if (!memchr(marks + first, 0, (size_t)width)) continue;
         FOR_COLUMNS(slope, v, rows, found[j] |= bp_abs(a[j]) >= most)
         for (ptrdiff_t j = 0; j < width; j++) left += !(marks[first + j] |= found[j] != 0);
     }
     return left;
 }
 
-/* sum a^2, sum a b, sum b^2, sum (a - b)^2 of n numbers, a multiple of a vector. */
+/* sum a^2, sum a b, sum b^2, sum (a - b)^2 of n numbers, a multiple of a vector; in double from piece to piece. */
 static void compare(double sums[4], const void *a, const void *b, ptrdiff_t n) {
-    double columns[4][VL] = {0};
-    for (ptrdiff_t i = 0; i < n; i += VL)
-        for (ptrdiff_t j = 0; j < VL; j++) {
-            const double x = (double)((const real *)a)[i + j], y = (double)((const real *)b)[i + j];
-            columns[0][j] += x * x, columns[1][j] += x * y, columns[2][j] += y * y, columns[3][j] += (x - y) * (x - y);
+    enum { PIECE = 16 * VL };
+    sums[0] = sums[1] = sums[2] = sums[3] = 0;
+    for (ptrdiff_t i = 0; i < n; i += PIECE) {
+        vec of_piece[4] = {0};
+        for (ptrdiff_t k = i; k < smaller(i + PIECE, n); k += VL) {
+            const vec x = load((const real *)a + k), y = load((const real *)b + k), apart = x - y;
+            of_piece[0] = VFMA(x, x, of_piece[0]), of_piece[1] = VFMA(x, y, of_piece[1]);
+            of_piece[2] = VFMA(y, y, of_piece[2]), of_piece[3] = VFMA(apart, apart, of_piece[3]);
         }
-    for (int s = 0; s < 4; s++) {
-        sums[s] = 0;
-        for (ptrdiff_t j = 0; j < VL; j++) sums[s] += columns[s][j];
+        for (int s = 0; s < 4; s++)
+            for (ptrdiff_t j = 0; j < VL; j++) sums[s] += (double)of_piece[s][j];
     }
 }

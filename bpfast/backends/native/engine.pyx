@@ -8,7 +8,7 @@ from cpython.buffer cimport PyBUF_WRITABLE
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from posix.unistd cimport getpid
 
 from .run cimport *
@@ -241,7 +241,7 @@ cdef class Buffers:
         run.weight = NULL
         if data is not None and data.weight is not None:
             run.weight = <const double *>numbers(data.weight, np.float64)
-        run.instructions, run.n_instructions = sequence.c, sequence.n
+        run.instructions, run.n_instructions, run.job.values = sequence.c, sequence.n, <bp_value *>self.values.data
         run.output, run.loss, run.hyper, run.labels = sequence.output, sequence.loss, sequence.loss_hyper, sequence.labels
         run.order, run.losses = NULL, <double *>self.losses.data
         run.job.parameters, run.job.update, run.job.continues = parameters, NULL, False
@@ -357,7 +357,7 @@ cdef class Buffers:
         if workspace.recorder is None:
             return None
         cdef Recording recording = workspace.recorder.native
-        at.recorder = recording.begin(self.n_rows, n_steps, workspace.left)
+        at.recorder = recording.begin(&self.run.job, self.n_rows, n_steps, workspace.left)
         return recording
 
     cdef double gradient(self, plan, state, data) except? -1:

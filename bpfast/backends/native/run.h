@@ -300,10 +300,12 @@ static void bp_do_block(bp_run *run, bp_course *at) {
 }
 
 /* What is recorded of the step of a batch that ends at this row. */
-static void bp_plan_record(const bp_run *run, bp_course *at, ptrdiff_t batch_end) {
+static void bp_plan_record(bp_run *run, bp_course *at, ptrdiff_t batch_end) {
     const bp_recorder *recorder = at->recorder;
     if (at->begin == 0) bp_forget_units(recorder, run->job.values);
     at->records = bp_is_due(recorder, run->job.step, batch_end == at->n_rows);
+    run->instructions = at->records ? recorder->instructions : recorder->plain;
+    run->job.values = at->records ? recorder->values : recorder->plain_values;
     at->keeps_last = bp_is_due(recorder, run->job.step + 1, at->n_rows - batch_end <= at->batch_size);
 }
 

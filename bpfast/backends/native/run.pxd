@@ -12,12 +12,13 @@ cdef extern from "team.h" nogil:
     void bp_end_team(bp_team *)
 
 cdef extern from "recorder.h" nogil:
-    enum: BP_SUMS
+    enum: BP_SUMS, BP_MADE, BP_APART, BP_LOGITS, BP_NOWHERE
 
     ctypedef struct bp_watched:
         bp_instruction sum
         const bp_parameter *weight
         const bp_activation *activation
+        int where
         double least
         int is_rectifier, is_gate
         char *seen
@@ -26,7 +27,11 @@ cdef extern from "recorder.h" nogil:
         uint64_t every
         bp_watched *layers
         int n_layers
+        const bp_instruction *plain
+        bp_instruction *instructions
+        const bp_value *plain_values
         bp_value *values
+        bp_value *elsewhere
         int n_values
         void *z
         void *y
