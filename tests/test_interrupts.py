@@ -15,6 +15,7 @@ from samples import small_trainer
 
 import bpfast as bp
 from bpfast import backends
+from bpfast.backends.numba.locks import COMPILING
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +130,8 @@ def interrupt_everywhere(make, fit, outcome, *modules):
                 interrupted = True
             finally:
                 sys.settrace(None)
+                while COMPILING._is_owned():  # for the same reason
+                    COMPILING.release()
         found.append(outcome(trainer))
     return found
 
