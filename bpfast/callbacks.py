@@ -19,6 +19,7 @@ class Callback:
     """
 
     __slots__ = ()
+    looks_at_rows = False  # the trainer keeps some of them for it, as ``kept_rows``
 
     def prepare(self, names):
         """-> the callback that one fit uses; one that remembers something makes another, so that fits share nothing.

@@ -44,9 +44,11 @@ class Task(NamedTuple):
         weight = self.rows.weight
         return bool(self.callbacks or self.validation or (weight is not None and weight.min() == 0))
 
-    def sample(self):
-        """-> Data, a copy of at most 1000 of the rows that are learned from, for who looks at the network."""
-        rows = data.evenly(self.n, width=self.rows.X[0].size)
+    def some_rows(self):
+        """-> Data, a copy of at most 1000 of the rows that are learned from, for who looks at the network; or None."""
+        if not (self.record_every or any(callback.looks_at_rows for callback in self.callbacks)):
+            return None
+        rows = data.evenly(self.n, width=self.rows.X[0].size, numbers=2e6)
         return self.rows.take(rows if self.training is None else self.training[rows])
 
     def all_rows(self):

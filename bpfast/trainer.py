@@ -71,7 +71,8 @@ class Trainer:
         self.loss, self.optimizer, self.batch_size = loss, optimizer, batch_size
         self.regularizer, self.clip, self.metrics = regularizer, clip, metrics
         self.seed, self.backend, self.n_threads = seed, backend, n_threads
-        self.history, self.recording, self.sample = History(), None, None
+        self.history = History()
+        self.recording = self.kept_rows = None
         self._epoch = 0  # epochs begun; keys the shuffling
         self._stopped = self._fitting = False
         self._calling = False  # within a callback, where the trainer is whole
@@ -139,8 +140,7 @@ class Trainer:
             task = check_task(self, X, y, epochs=epochs, validation=validation, sample_weight=sample_weight,
                               class_weight=class_weight, shuffle=shuffle, callbacks=callbacks,
                               record_every=record_every, watch=watch, verbose=verbose)
-            if task.record_every or task.callbacks:
-                self.sample = task.sample()
+            self.kept_rows = task.some_rows() or self.kept_rows
             try:
                 self._fitting = True
                 if restarts == 1:
@@ -205,8 +205,8 @@ class Trainer:
         """
         from .health import diagnose
 
-        if X is None and y is None and self.sample:
-            X, y, sample_weight = self.sample
+        if X is None and y is None and self.kept_rows:
+            X, y, sample_weight = self.kept_rows
         if X is None or y is None:
             raise ValueError("there are no rows to look at: give diagnose(X, y) some, as fit took them, or fit with "
                              "record_every=100 before, which keeps some")
@@ -252,6 +252,8 @@ class Trainer:
                             return
                         done += 1
             except BaseException:
+                if recorder:
+                    self.recording.take(recorder)
                 if not task.watched:  # epochs that are done, though an interrupt kept them from being told
                     for figures in self._figures(workspace, table):
                         self.history.append(**figures)
@@ -452,7 +454,7 @@ class Trainer:
         if self._fitting and not self._calling:
             raise RuntimeError("this Trainer is fitting; pickle or copy it when fit has returned")
         idle = {"_plan": None, "_state": None, "_busy": None, "_fitting": False, "_calling": False, "_stopped": False,
-                "sample": None}
+                "kept_rows": None}
         return {**self.__dict__, **idle, "_resume": self._remembered()}
 
     def __setstate__(self, state):

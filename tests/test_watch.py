@@ -87,11 +87,11 @@ def test_of_those_learned_from_a_thousand_are_kept(rng):
     X, y = rng.normal(size=(5000, 6)), rng.integers(2, size=5000)
     trainer = small_trainer()
     trainer.fit(X, y, epochs=1, validation=0.5, record_every=100)
-    assert trainer.sample.X.shape == (1000, 6) and len(trainer.sample.y) == 1000
+    assert trainer.kept_rows.X.shape == (1000, 6) and len(trainer.kept_rows.y) == 1000
     trainer.fit(X[:50], y[:50], epochs=1, record_every=100)
-    assert len(trainer.sample.X) == 50
+    assert len(trainer.kept_rows.X) == 50
     X[...] = np.nan
-    assert np.isfinite(trainer.sample.X).all()  # they are a copy
+    assert np.isfinite(trainer.kept_rows.X).all()  # they are a copy
 
 
 # -- TensorBoard -------------------------------------------------------------------------------------------

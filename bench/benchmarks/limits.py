@@ -1,4 +1,4 @@
-"""Native steps in other settings than relu, Adam and float32, with more threads, of few rows; and prediction."""
+"""Native steps in other settings than relu, Adam and float32, recorded, with more threads, of few rows; prediction."""
 
 from time import perf_counter
 
@@ -68,6 +68,19 @@ class Double:
         return ratio(fit(WORKLOADS[workload]), fit(WORKLOADS[workload], "float64"))
 
     track_cost_of_float64.unit = "times float32"
+
+
+class Recording:
+    params, param_names = ["small", "medium"], ["workload"]
+
+    def setup(self, workload):
+        need("native")
+
+    def track_cost_of_recording(self, workload):
+        """The time of a step when every hundredth, and the last of every epoch, is recorded."""
+        return ratio(fit(WORKLOADS[workload]), fit(WORKLOADS[workload], record_every=100))
+
+    track_cost_of_recording.unit = "times none"
 
 
 class Threads:

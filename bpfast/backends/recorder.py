@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..ops.figures import SUMS, is_sigmoidal, least_slope
+from ..ops.figures import is_sigmoidal, least_slope
 from ..ops.table import Activation
 from .base import LINEAR, Instruction
 

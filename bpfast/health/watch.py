@@ -47,6 +47,8 @@ class StopIfIll(Callback, Description):
 class Nurse(Callback):
     """Watches one fit, which some illnesses end."""
 
+    looks_at_rows = True
+
     def __init__(self, ends):
         self._ends = ends
 
@@ -56,7 +58,7 @@ class Nurse(Callback):
             trainer.stop()
 
     def epoch(self, trainer, figures=None):
-        patient = Patient(trainer, measure(trainer.network, trainer.loss, *trainer.sample), trainer.sample)
+        patient = Patient(trainer, measure(trainer.network, trainer.loss, *trainer.kept_rows), trainer.kept_rows)
         found = {verdict.name: verdict for verdict in verdicts(patient, WATCHED)}
         begun, self._ill = [name for name in found if name not in self._ill], set(found)
         for name in begun:
