@@ -123,8 +123,8 @@ def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight
         rows = data.weigh_classes(rows, class_weight, labels, max(2, n_out), training)
     n = len(rows.X if training is None else training)
     _check_optimizer(trainer, program, names, n)
-    if record_every and trainer.optimizer.update is None:
-        raise ValueError("record_every counts the steps of a descent; LBFGS makes none: leave it out")
+    if record_every:
+        _check_recorded(trainer, program)
     _check_batches(program, min(trainer._rows_per_step, n))
     callbacks = prepare_callbacks(callbacks, names)
     if data.check_flag(watch, "watch"):
@@ -165,6 +165,14 @@ def _check_optimizer(trainer, program, names, n):
             f'batch: give the Trainer batch_size="full", it is {trainer.batch_size}',
             stacklevel=4,
         )
+
+
+def _check_recorded(trainer, program):
+    """Refuse a recording of what has no steps, or no layers to look at."""
+    if trainer.optimizer.update is None:
+        raise ValueError("record_every counts the steps of a descent; LBFGS makes none: leave it out")
+    if all(len(shape) == 1 for shape in program.shapes.values()):
+        raise ValueError(f"record_every: {trainer.network!r} has no dense or convolutional layer to look at")
 
 
 def _check_batches(program, rows):

@@ -200,6 +200,31 @@ def test_refused_of_lbfgs(rows):
         small_trainer(optimizer=bp.LBFGS()).fit(*rows, record_every=1)
 
 
+def test_refused_of_what_has_no_weights(backend, rng):
+    net = bp.Network([bp.Scale(), bp.LayerNorm(), bp.Activation("softmax")], seed=0)
+    trainer = bp.Trainer(net, loss="cross_entropy", backend=backend)
+    with pytest.raises(ValueError, match="no dense or convolutional layer to look at"):
+        trainer.fit(rng.normal(size=(20, 3)), rng.integers(3, size=20), record_every=1)
+    trainer.fit(rng.normal(size=(20, 3)), rng.integers(3, size=20), epochs=1)
+
+
+def test_an_interrupt_leaves_what_was_recorded(backend, rows):
+    def interrupt(trainer, figures):
+        raise KeyboardInterrupt
+
+    trainer = small_trainer(backend, batch_size=50)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(*rows, epochs=5, record_every=1, callbacks=interrupt)
+    assert trainer.recording.steps.tolist() == [1, 2, 3, 4]
+
+
+def test_divergence_leaves_what_was_recorded(backend, rows):
+    trainer = small_trainer(backend, dtype="float32", optimizer=bp.SGD(1e38))
+    with pytest.raises(bp.DivergenceError):
+        trainer.fit(*rows, epochs=5, record_every=1)
+    assert len(trainer.recording) and trainer.recording.steps[0] == 1
+
+
 def test_activations_are_sorted():
     """Into those whose numbers saturate, those whose units die, and the others."""
     from bpfast.ops.figures import is_sigmoidal, least_slope

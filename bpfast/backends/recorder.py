@@ -19,20 +19,21 @@ class Layer(NamedTuple):
     weight: str
     last: Instruction  # does f, or makes the logits that the loss reads
     activation: Activation  # f
+    least: float  # |f'(z)| below it is flat, or dead; 0: never
 
     @property
     def name(self):
         return self.maker.layer
 
     @property
-    def least(self):
-        """|f'(z)| below it is flat, or dead; 0: never."""
-        return least_slope(self.activation)
+    def is_rectifier(self):
+        """Whether units may die."""
+        return self.least > 0 and not is_sigmoidal(self.activation)
 
     @property
-    def is_rectifier(self):
-        """Whether units may die; else, with a ``least``, numbers may be saturated."""
-        return self.least > 0 and not is_sigmoidal(self.activation)
+    def saturates(self):
+        """Whether numbers may be saturated."""
+        return self.least > 0 and is_sigmoidal(self.activation)
 
 
 def layers_of(plan):
@@ -43,7 +44,8 @@ def layers_of(plan):
         if weight is not None:
             last = _activated(program, i)
             fused = last.output == program.output and program is not plan.program
-            found.append(Layer(i, weight, last, plan.program.last_activation if fused else last.activation))
+            f = plan.program.last_activation if fused else last.activation
+            found.append(Layer(i, weight, last, f, least_slope(f)))
     return tuple(found)
 
 

@@ -86,7 +86,7 @@ def _figures(plan, layer, network, deltas, gradients, forward):
         "weight_norm": np.linalg.norm(weight.astype(np.float64)),
         "activation_mean": y.mean(), "activation_std": y.std(),
         "pre_activation_mean": z.mean(), "pre_activation_std": z.std(),
-        "saturated": flat(slope, layer.least) if layer.least and not layer.is_rectifier else np.nan,
+        "saturated": flat(slope, layer.least) if layer.saturates else np.nan,
         "dead": 1 - np.mean(active(slope, layer.least)) if layer.is_rectifier else np.nan,
         "delta_norm": n * _rms(delta), "input_delta_norm": n * _rms(deltas[read]),
         "input_norm": _rms(forward.values[read]),

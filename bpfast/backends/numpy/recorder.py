@@ -53,7 +53,6 @@ class Recorder(recorder.Recorder):
     def _sums(self, layer, forward, gradient, last, old, new):
         """SUMS of a layer, whose weight the step has changed from old to new."""
         z, y = signals(self._plan, layer, forward)
-        saturates = layer.least > 0 and not layer.is_rectifier
         return [
             squares(gradient),
             np.nan if last is None else squares(gradient, last),
@@ -61,6 +60,6 @@ class Recorder(recorder.Recorder):
             squares(old),
             squares(new.astype(np.float64) - old),
             *powers(z), *powers(y),
-            flat(slopes(self._plan, layer, z, y), layer.least) if saturates else np.nan,
+            flat(slopes(self._plan, layer, z, y), layer.least) if layer.saturates else np.nan,
             1 - np.mean(self._seen[layer.weight]) if layer.is_rectifier else np.nan,
         ]
