@@ -47,6 +47,7 @@ def learning_curves(history, ax=None, *, metric="loss"):
         ax.plot(epochs, values, dash, color=colour, marker=marker, linewidth=2.5, label=label)
     if metric == "loss" and not any((history[key] <= 0).any() for key in keys):
         ax.set_yscale("log")
+        _number_short_log_axis(ax)
     elif metric == "accuracy":
         ax.yaxis.set_major_formatter(_percent)
     ax.xaxis.set_major_locator(need("matplotlib.ticker", "a plot").MaxNLocator(integer=True))
@@ -277,6 +278,17 @@ def _on_log_axis(ax, x, values, styles):
         ax.axhline(foot, color="black", linestyle=":", linewidth=1.5)
         ax.annotate("zero", (1, foot), (-6, 4), ("axes fraction", "data"), "offset points", fontsize=14,
                     horizontalalignment="right")
+    _number_short_log_axis(ax)
+
+
+def _number_short_log_axis(ax):
+    """Plain numbers along a logarithmic axis of less than two decades, where powers of ten are two, one or none."""
+    low, high = ax.get_ylim()
+    if high < 100 * low:
+        ticker = need("matplotlib.ticker", "a plot")
+        ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:.6g}")
+        ax.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _line(ax, x, y, style):

@@ -1,5 +1,6 @@
 """Pictures: the data that is drawn, and what tells it apart; not the pixels."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -44,6 +45,23 @@ def test_learning_curves(rows):
     np.testing.assert_array_equal(ax.lines[1].get_xydata(), [[1, 2], [2, 1], [3, 0.5]])
     given = Figure().add_subplot()
     assert plots.learning_curves(history, given, metric="accuracy") is given and len(given.lines) == 1
+
+
+@pytest.mark.parametrize("losses, labels", [
+    ((2.33, 2.31, 2.306), ["2.305", "2.31", "2.315", "2.32", "2.325", "2.33"]),
+    ((2.3, 0.9, 0.15), ["0.2", "0.5", "1", "2"]),
+    ((2.3, 1e-4), ["10^{-4}", "10^{-3}", "10^{-2}", "10^{-1}", "10^{0}"]),
+])
+def test_numbers_of_a_logarithmic_axis(losses, labels):
+    """Several, wherever it begins and ends, and plain ones where powers of ten would be few."""
+    history = bp.History()
+    for loss in losses:
+        history.append(loss=loss)
+    ax = plots.learning_curves(history)
+    low, high = ax.get_ylim()
+    shown = [text.get_text() for text in ax.get_yticklabels() if low <= text.get_position()[1] <= high]
+    assert [re.sub(r"\$\\mathdefault{(.*)}\$", r"\1", text) for text in shown] == labels
+    assert is_drawn(ax) and not any(text.get_text() for text in ax.get_yticklabels(minor=True))
 
 
 # -- layers ---------------------------------------------------------------------------------------------
