@@ -88,7 +88,8 @@ def test_norms_of_zero_are_seen():
     assert zero < 1e-6 and ax.lines[-1].get_linestyle() == ":" and "zero" in [text.get_text() for text in ax.texts]
     np.testing.assert_array_equal(drawn(ax, "0")[:, 1], [zero, 1e-6, zero])
     np.testing.assert_array_equal(drawn(ax, "1")[:, 1], [1e-3, np.nan, 1])
-    assert is_drawn(plots.norms_over_time(recording(["0"], weight_norm=np.zeros((3, 1))), quantity="weight_norm"))
+    ax = plots.norms_over_time(recording(["0"], weight_norm=np.zeros((3, 1))), quantity="weight_norm")
+    assert is_drawn(ax) and not ax.get_yticklabels() and not ax.get_yticklabels(minor=True)
 
 
 def test_other_quantities_over_time():
@@ -221,6 +222,16 @@ def test_error_surface_of_a_minimum():
     np.testing.assert_array_equal(trainer.network.to_vector(), solution)
     assert ax.get_xlim() == (-1, 1) and "squared_error" in ax.figure.axes[1].get_ylabel()
     assert [line.get_label() for line in ax.lines] == ["now"]
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-5, 1e-9])
+def test_the_bar_of_a_flat_surface(rows, size):
+    """Losses that are almost the same have labels that differ."""
+    net = bp.Network([bp.Dense(8, "tanh", initializer=bp.Normal(0, size)), bp.Dense(2, "softmax")], input_shape=6,
+                     dtype="float64", seed=0)
+    ax, _ = surface(bp.Trainer(net, loss="cross_entropy"), rows)
+    labels = [text.get_text() for text in ax.figure.axes[1].get_yticklabels()]
+    assert len(set(labels)) == len(labels) == 7
 
 
 def test_directions_are_normalised_by_filters(rows):

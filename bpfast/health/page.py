@@ -100,7 +100,8 @@ def _pictures(report):
         ):
             yield caption, plots.norms_over_time(trainer.recording, quantity=quantity)
     yield ("How the values of every activation are distributed. A sigmoid or tanh with all its values at the ends is "
-           "saturated, a relu with zeros alone is dead, and a layer with hardly any spread passes nothing on.",
+           "saturated, a relu with zeros alone is dead. Where there is hardly any spread, or bars stand apart, a layer "
+           "makes the same of every row.",
            plots.activation_histograms(trainer.network, X)[0])
     for activation in dict.fromkeys(i.activation for i in trainer.network.program.instructions):
         if not activation.rowwise and activation.name != "linear":
