@@ -47,6 +47,7 @@ def learning_curves(history, ax=None, *, metric="loss"):
         ax.plot(epochs, values, dash, color=colour, marker=marker, linewidth=2.5, label=label)
     if metric == "loss" and not any((history[key] <= 0).any() for key in keys):
         ax.set_yscale("log")
+        _number_short_log_axis(ax)
     elif metric == "accuracy":
         ax.yaxis.set_major_formatter(_percent)
     ax.xaxis.set_major_locator(need("matplotlib.ticker", "a plot").MaxNLocator(integer=True))
@@ -251,19 +252,25 @@ def _contours(ax, x, y, z, label):
     z = np.ma.masked_invalid(z)
     low, high = (z.min(), z.max()) if z.count() else (0.0, 1.0)
     positive = low > 0
-    if not high > low:
+    if high - low <= 1e-9 * abs(high):
         high = low + 1  # a plain
     levels = np.geomspace(low, high, 25) if positive else np.linspace(low, high, 25)
     levels[-1] = np.nextafter(high, np.inf)  # so that the highest place is within
     norm = colors.LogNorm(low, high) if positive else colors.Normalize(low, high)
     drawn = ax.contourf(x, y, z, levels, cmap=SURFACE, norm=norm)
     bar = ax.figure.colorbar(drawn, ax=ax)
-    bar.set_ticks(levels[::4], labels=[f"{level:.3g}" for level in levels[::4]])
+    bar.set_ticks(levels[::4], labels=_told_apart(levels[::4]))
     bar.minorticks_off()
     bar.ax.tick_params(labelsize=12)
     bar.set_label(label, fontsize=15)
     if z.count() < z.size:
         ax.set_title("white: the loss is not finite", fontsize=13)
+
+
+def _told_apart(numbers):
+    """-> texts of numbers, with three digits, or as many as they need to differ."""
+    digits = next(n for n in range(3, 18) if len({f"{x:.{n}g}" for x in numbers}) == len(numbers))
+    return [f"{x:.{digits}g}" for x in numbers]
 
 
 def _on_log_axis(ax, x, values, styles):
@@ -275,8 +282,23 @@ def _on_log_axis(ax, x, values, styles):
         _line(ax, x, np.where(column == 0, foot, column), style)
     if (values == 0).any():
         ax.axhline(foot, color="black", linestyle=":", linewidth=1.5)
-        ax.annotate("zero", (1, foot), (-6, 4), ("axes fraction", "data"), "offset points", fontsize=14,
+        ax.annotate("zero", (1, foot), (-6, 8), ("axes fraction", "data"), "offset points", fontsize=14,
                     horizontalalignment="right")
+    if positive.size:
+        _number_short_log_axis(ax)
+    else:
+        ax.set_yticks([])  # there is no number to name
+        ax.set_yticks([], minor=True)
+
+
+def _number_short_log_axis(ax):
+    """Plain numbers along a logarithmic axis of less than two decades, where powers of ten are two, one or none."""
+    low, high = ax.get_ylim()
+    if high < 100 * low:
+        ticker = need("matplotlib.ticker", "a plot")
+        ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:.6g}")
+        ax.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _line(ax, x, y, style):

@@ -9,7 +9,9 @@ from checks import c_names
 from samples import ROOT, copy_of_the_sources, python
 
 import bpfast as bp
+from bpfast.health import RULES
 from bpfast.layers import Layer
+from bpfast.recording import FIGURES
 
 README = (ROOT / "README.md").read_text()
 
@@ -48,3 +50,10 @@ def test_the_page_of_layers_has_all():
     named = set(re.findall(r"`(\w+)\(", "".join(re.findall(r"^\| `.*? \|", page, re.MULTILINE))))
     classes = filter(inspect.isclass, map(bp.__dict__.get, bp.__all__))
     assert named >= {layer.__name__ for layer in classes if issubclass(layer, Layer)}
+
+
+def test_the_page_of_illnesses_has_all():
+    """Every illness has a row, and every figure of a recording."""
+    page = (ROOT / "docs/gradients.md").read_text()
+    assert {rule.name for rule in RULES} <= set(re.findall(r"^\| ([a-z -]+) \|", page, re.MULTILINE))
+    assert set(FIGURES) <= set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| `.*? \|", page, re.MULTILINE))))

@@ -1,5 +1,6 @@
 """Pictures: the data that is drawn, and what tells it apart; not the pixels."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -46,6 +47,23 @@ def test_learning_curves(rows):
     assert plots.learning_curves(history, given, metric="accuracy") is given and len(given.lines) == 1
 
 
+@pytest.mark.parametrize("losses, labels", [
+    ((2.33, 2.31, 2.306), ["2.305", "2.31", "2.315", "2.32", "2.325", "2.33"]),
+    ((2.3, 0.9, 0.15), ["0.2", "0.5", "1", "2"]),
+    ((2.3, 1e-4), ["10^{-4}", "10^{-3}", "10^{-2}", "10^{-1}", "10^{0}"]),
+])
+def test_numbers_of_a_logarithmic_axis(losses, labels):
+    """Several, wherever it begins and ends, and plain ones where powers of ten would be few."""
+    history = bp.History()
+    for loss in losses:
+        history.append(loss=loss)
+    ax = plots.learning_curves(history)
+    low, high = ax.get_ylim()
+    shown = [text.get_text() for text in ax.get_yticklabels() if low <= text.get_position()[1] <= high]
+    assert [re.sub(r"\$\\mathdefault{(.*)}\$", r"\1", text) for text in shown] == labels
+    assert is_drawn(ax) and not any(text.get_text() for text in ax.get_yticklabels(minor=True))
+
+
 # -- layers ---------------------------------------------------------------------------------------------
 
 
@@ -70,7 +88,8 @@ def test_norms_of_zero_are_seen():
     assert zero < 1e-6 and ax.lines[-1].get_linestyle() == ":" and "zero" in [text.get_text() for text in ax.texts]
     np.testing.assert_array_equal(drawn(ax, "0")[:, 1], [zero, 1e-6, zero])
     np.testing.assert_array_equal(drawn(ax, "1")[:, 1], [1e-3, np.nan, 1])
-    assert is_drawn(plots.norms_over_time(recording(["0"], weight_norm=np.zeros((3, 1))), quantity="weight_norm"))
+    ax = plots.norms_over_time(recording(["0"], weight_norm=np.zeros((3, 1))), quantity="weight_norm")
+    assert is_drawn(ax) and not ax.get_yticklabels() and not ax.get_yticklabels(minor=True)
 
 
 def test_other_quantities_over_time():
@@ -203,6 +222,16 @@ def test_error_surface_of_a_minimum():
     np.testing.assert_array_equal(trainer.network.to_vector(), solution)
     assert ax.get_xlim() == (-1, 1) and "squared_error" in ax.figure.axes[1].get_ylabel()
     assert [line.get_label() for line in ax.lines] == ["now"]
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-5, 1e-9])
+def test_the_bar_of_a_flat_surface(rows, size):
+    """Losses that are almost the same have labels that differ."""
+    net = bp.Network([bp.Dense(8, "tanh", initializer=bp.Normal(0, size)), bp.Dense(2, "softmax")], input_shape=6,
+                     dtype="float64", seed=0)
+    ax, _ = surface(bp.Trainer(net, loss="cross_entropy"), rows)
+    labels = [text.get_text() for text in ax.figure.axes[1].get_yticklabels()]
+    assert len(set(labels)) == len(labels) == 7
 
 
 def test_directions_are_normalised_by_filters(rows):

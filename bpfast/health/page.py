@@ -20,9 +20,10 @@ PAGE = Template("""<!DOCTYPE html>
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 sans-serif; color: #222; background: #fff }
 section { border-left: 0.3rem solid #D55E00; padding: 0.1rem 1rem; margin: 1.5rem 0 }
 h2, h3 { line-height: 1.2 }
+h2 + p::first-letter { text-transform: uppercase }
 th { text-align: left; font-weight: normal; padding-right: 2rem; vertical-align: top; min-width: 8rem }
 td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere }
-pre { background: #f3f3f3; padding: 0.7rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere }
+pre { background: #f3f3f3; padding: 0.7rem 1rem; font-size: 0.85rem; white-space: pre-wrap; overflow-wrap: anywhere }
 figure { margin: 2rem 0 }
 figcaption { margin-bottom: 0.7rem }
 img { max-width: 100%; height: auto }
@@ -99,7 +100,8 @@ def _pictures(report):
         ):
             yield caption, plots.norms_over_time(trainer.recording, quantity=quantity)
     yield ("How the values of every activation are distributed. A sigmoid or tanh with all its values at the ends is "
-           "saturated, a relu with zeros alone is dead, and a layer with hardly any spread passes nothing on.",
+           "saturated, a relu with zeros alone is dead. Where there is hardly any spread, or bars stand apart, a layer "
+           "makes the same of every row.",
            plots.activation_histograms(trainer.network, X)[0])
     for activation in dict.fromkeys(i.activation for i in trainer.network.program.instructions):
         if not activation.rowwise and activation.name != "linear":
