@@ -28,7 +28,8 @@ if sysconfig.get_platform().endswith(("x86_64", "amd64")):
 else:
     LEVELS = {"base": []}
 
-FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wall"]
+FAST, SMALL = "-O3", "-Os"  # what runs in a step; what is called once, of which a third is saved
+FLAGS = ["-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wall"]
 STRICT = ["-Wextra", "-Wdouble-promotion"]  # for the C written by hand
 # No tables for unwinding and no names of functions, a twentieth of the wheel, unless they are asked for by CFLAGS=-g.
 DEBUGS = "-g" in os.environ.get("CFLAGS", "").split()
@@ -72,14 +73,14 @@ class BuildExt(build_ext):
         folder = os.path.join(self.build_temp, f"{level}-{real}")
         [object_file] = self.compiler.object_filenames([KERNELS], output_dir=folder)
         if self.force or newer_group([KERNELS, *ext.depends], object_file):
-            flags = [*FLAGS, *STRICT, *LEVELS[level], f"-DCPU_LEVEL={level}", *REALS[real]]
+            flags = [FAST, *FLAGS, *STRICT, *LEVELS[level], f"-DCPU_LEVEL={level}", *REALS[real]]
             self.compiler.compile(
                 [KERNELS], output_dir=folder, include_dirs=ext.include_dirs, extra_postargs=flags
             )
         return object_file
 
 
-def extension(name):
+def extension(name, optimisation):
     """A Cython module of the native backend."""
     return Extension(
         f"bpfast.backends.native.{name}",
@@ -87,12 +88,12 @@ def extension(name):
         depends=[KERNELS, "setup.py", *HEADERS],
         include_dirs=[NATIVE],
         libraries=["m"],
-        extra_compile_args=FLAGS,
+        extra_compile_args=[optimisation, *FLAGS],
         extra_link_args=STRIPPED,
     )
 
 
 setup(
-    ext_modules=[] if os.environ.get("BPFAST_PURE") == "1" else [extension("tables"), extension("engine")],
+    ext_modules=[] if os.environ.get("BPFAST_PURE") == "1" else [extension("tables", SMALL), extension("engine", FAST)],
     cmdclass={"build_ext": BuildExt},
 )

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..ops.figures import is_sigmoidal, least_slope
 from ..ops.table import Activation
-from .base import LINEAR, Instruction
+from .base import ACTIVATES, LINEAR, Instruction
 
 ON_THE_WAY = "batch_norm", "layer_norm", "scale", "dropout", "alpha_dropout", "activation"  # from sum to f
 
@@ -24,6 +24,15 @@ class Layer(NamedTuple):
     @property
     def name(self):
         return self.maker.layer
+
+    @property
+    def where(self):
+        """Where z and y are after the way back: recorder.h."""
+        if self.activation != self.last.activation:
+            return "logits"
+        if self.activation == LINEAR or self.activation.has_slopes:
+            return "nowhere"
+        return "apart" if self.last.op == "activation" else "made" if self.last.op in ACTIVATES else "nowhere"
 
     @property
     def is_rectifier(self):

@@ -1,48 +1,57 @@
-/* Sums behind the figures of a layer, the twin of figures.py: in double, down each column and then across. */
+/* Sums behind the figures of a layer, the twin of figures.py; from row to row they are taken in double. */
 
-/* For every pixel of every row of a value whose numbers lie at x: STATEMENT for channels first .. first + width. */
-#define FOR_COLUMNS(x, v, n_rows, STATEMENT)                                                                      \
+/* For every pixel of every row of a value whose numbers lie at `numbers`: STATEMENT, where x are channels j .. j + VL of
+ * it, zeros behind the last, and END after the last of them. */
+#define FOR_VECTORS(numbers, v, n_rows, STATEMENT, END)                                                           \
     for (ptrdiff_t r = 0; r < (n_rows); r++)                                                                      \
         for (ptrdiff_t pixel = 0; pixel < (v)->h * (v)->w; pixel++) {                                             \
-            const real *a = (const real *)(x) + r * (v)->ld + pixel * (v)->pitch + first;                         \
-            for (ptrdiff_t j = 0; j < width; j++) STATEMENT;                                                      \
+            const real *a = (const real *)(numbers) + r * (v)->ld + pixel * (v)->pitch;                           \
+            for (ptrdiff_t j = 0; j < (v)->c; j += VL) {                                                          \
+                const vec x = first_of(loadu(a + j), (v)->c - j);                                                 \
+                STATEMENT;                                                                                        \
+            }                                                                                                     \
+            END;                                                                                                  \
         }
 
+INLINE vec magnitude(vec x) { return choose((ivec)(x < (vec){0}), -x, x); }
+INLINE double total(vec x) {
+    double sum = 0;
+    for (int i = 0; i < VL; i++) sum += (double)x[i];
+    return sum;
+}
+static double count(const bp_value *v, ptrdiff_t rows) { return (double)(rows * v->h * v->w * v->c); }
+
 /* Means of x and of x^2. */
-static void powers(double means[2], const void *x, const bp_value *v, ptrdiff_t rows) {
-    const double n = (double)(rows * v->h * v->w * v->c);
+static void powers(double means[2], const void *numbers, const bp_value *v, ptrdiff_t rows) {
+    vec sum = {0}, squares = {0};
     means[0] = means[1] = 0;
-    for (ptrdiff_t first = 0; first < v->c; first += PANEL) {
-        const ptrdiff_t width = smaller(PANEL, v->c - first);
-        double sums[PANEL] = {0}, squares[PANEL] = {0};
-        FOR_COLUMNS(x, v, rows, (sums[j] += (double)a[j], squares[j] += (double)a[j] * (double)a[j]))
-        for (ptrdiff_t j = 0; j < width; j++) means[0] += sums[j] / n, means[1] += squares[j] / n;
-    }
+    FOR_VECTORS(numbers, v, rows, (sum += x, squares = VFMA(x, x, squares)),
+               (means[0] += total(sum), means[1] += total(squares), sum = squares = (vec){0}))
+    means[0] /= count(v, rows), means[1] /= count(v, rows);
 }
 
 /* The share of slopes below the least. */
-static double flat(const void *slope, const bp_value *v, ptrdiff_t rows, double least) {
-    const real most = (real)least;
-    double share = 0;
-    for (ptrdiff_t first = 0; first < v->c; first += PANEL) {
-        const ptrdiff_t width = smaller(PANEL, v->c - first);
-        int32_t found[PANEL] = {0};
-        FOR_COLUMNS(slope, v, rows, found[j] += bp_abs(a[j]) < most)
-        for (ptrdiff_t j = 0; j < width; j++) share += found[j];
-    }
-    return share / (double)(rows * v->h * v->w * v->c);
+static double flat(const void *slopes, const bp_value *v, ptrdiff_t rows, double least) {
+    const vec most = splat((real)least);
+    ivec found = {0};
+    double n = 0;
+    FOR_VECTORS(slopes, v, rows, found += (ivec)(magnitude(x) < most) & is_first(v->c - j), {})
+    for (int i = 0; i < VL; i++) n -= (double)found[i];
+    return n / count(v, rows);
 }
 
 /* Marks the channels of which a slope is not below the least; -> how many are not marked. */
-static ptrdiff_t active(char *marks, const void *slope, const bp_value *v, ptrdiff_t rows, double least) {
-    const real most = (real)least;
+static ptrdiff_t active(char *marks, const void *slopes, const bp_value *v, ptrdiff_t rows, double least) {
+    const vec most = splat((real)least);
     ptrdiff_t left = 0;
-    for (ptrdiff_t first = 0; first < v->c; first += PANEL) {
-        const ptrdiff_t width = smaller(PANEL, v->c - first);
-        bits found[PANEL] = {0};
-        if (!memchr(marks + first, 0, (size_t)width)) continue;
-        FOR_COLUMNS(slope, v, rows, found[j] |= bp_abs(a[j]) >= most)
-        for (ptrdiff_t j = 0; j < width; j++) left += !(marks[first + j] |= found[j] != 0);
+    for (ptrdiff_t j = 0; j < v->c; j += VL) {
+        const ptrdiff_t width = smaller(VL, v->c - j);
+        ivec found = {0};
+        if (!memchr(marks + j, 0, (size_t)width)) continue;
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t pixel = 0; pixel < v->h * v->w; pixel++)
+                found |= (ivec)(magnitude(loadu((const real *)slopes + r * v->ld + pixel * v->pitch + j)) >= most);
+        for (ptrdiff_t i = 0; i < width; i++) left += !(marks[j + i] |= found[i] != 0);
     }
     return left;
 }
@@ -58,7 +67,6 @@ static void compare(double sums[4], const void *a, const void *b, ptrdiff_t n) {
             of_piece[0] = VFMA(x, x, of_piece[0]), of_piece[1] = VFMA(x, y, of_piece[1]);
             of_piece[2] = VFMA(y, y, of_piece[2]), of_piece[3] = VFMA(apart, apart, of_piece[3]);
         }
-        for (int s = 0; s < 4; s++)
-            for (ptrdiff_t j = 0; j < VL; j++) sums[s] += (double)of_piece[s][j];
+        for (int s = 0; s < 4; s++) sums[s] += total(of_piece[s]);
     }
 }
