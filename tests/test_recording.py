@@ -154,6 +154,18 @@ def test_numbers_that_saturate(backend, name):
     assert trainer.recording.saturated[0, 0] == pytest.approx(0.3) and np.isnan(trainer.recording.dead).all()
 
 
+def test_a_small_spread_far_from_zero(backend, rng):
+    net = bp.Network([bp.Dense(37, "tanh"), bp.Dense(1)], input_shape=3, seed=0)
+    net.build(3)
+    net.parameters["0.bias"][...] = -300
+    X = 1e-2 * rng.normal(size=(50, 3))
+    trainer = bp.Trainer(net, loss="squared_error", batch_size="full", backend=backend)
+    expected = np.std(X @ net.parameters["0.weight"])
+    trainer.fit(X, np.zeros(50), epochs=1, record_every=1)
+    assert trainer.recording.pre_activation_std[0, 0] == pytest.approx(expected, rel=0.02)
+    assert trainer.recording.pre_activation_mean[0, 0] == pytest.approx(-300, abs=0.01)
+
+
 def test_which_steps(backend, rng):
     """1, 1 + k, ... of the trainer, also over several fits, and the last of every epoch."""
     X, y = rng.normal(size=(50, 6)), rng.integers(2, size=50)

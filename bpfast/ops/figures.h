@@ -21,13 +21,16 @@ INLINE double total(vec x) {
 }
 static double count(const bp_value *v, ptrdiff_t rows) { return (double)(rows * v->h * v->w * v->c); }
 
-/* Means of x and of x^2. */
+/* Means of x and of x^2, by those of x - c: what is far from zero and close together keeps its digits. */
 static void powers(double means[2], const void *numbers, const bp_value *v, ptrdiff_t rows) {
-    vec sum = {0}, squares = {0};
-    means[0] = means[1] = 0;
-    FOR_VECTORS(numbers, v, rows, (sum += x, squares = VFMA(x, x, squares)),
-               (means[0] += total(sum), means[1] += total(squares), sum = squares = (vec){0}))
-    means[0] /= count(v, rows), means[1] /= count(v, rows);
+    const double c = (double)*(const real *)numbers, n = count(v, rows);
+    double first = 0, second = 0;
+    vec apart, sum = {0}, squares = {0};
+    FOR_VECTORS(numbers, v, rows,
+                (apart = first_of(x - splat((real)c), v->c - j), sum += apart, squares = VFMA(apart, apart, squares)),
+                (first += total(sum), second += total(squares), sum = squares = splat(0)))
+    means[0] = c + first / n;
+    means[1] = second / n + c * (2 * first / n + c);
 }
 
 /* The share of slopes below the least. */
