@@ -36,8 +36,19 @@ def recorded(name, backend, dtype="float64", *, record_every=3, **settings):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_every_network(engine, name):
-    expected, found = recorded(name, "numpy").recording, recorded(name, engine).recording
+def test_every_network(native_engine, name):
+    check_same(name, native_engine)
+
+
+@pytest.mark.parametrize("name", ["relu-1", "elu-10", "hard-10", "softmax-within", "residual-of-one", "weighted",
+                                  "conv-same", "batch_norm", "layer_norm", "written", "dropped", "summed"])
+def test_every_kind_in_numba(name):
+    check_same(name, "numba")
+
+
+def check_same(name, backend):
+    """A recording as NumPy's."""
+    expected, found = recorded(name, "numpy").recording, recorded(name, backend).recording
     np.testing.assert_array_equal(found.steps, expected.steps)
     assert (found.layers, found.activations) == (expected.layers, expected.activations) and found.layers
     for figure in FIGURES:
