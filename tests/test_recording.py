@@ -134,6 +134,15 @@ def test_dead_is_never_active_in_the_epoch(backend):
     assert np.isnan(trainer.recording.dead[:, 1]).all()
 
 
+def test_dead_where_an_epoch_begins_with_a_batch_of_zero_weight(backend):
+    net = bp.Network([bp.Dense(8, "relu"), bp.Dense(1)], input_shape=8, dtype="float64", seed=0)
+    net.parameters["0.weight"][...] = np.eye(8)
+    net.parameters["0.bias"][...] = -0.5
+    trainer = bp.Trainer(net, loss="squared_error", optimizer=bp.SGD(1e-9), batch_size=2, backend=backend)
+    trainer.fit(np.eye(8), np.zeros(8), epochs=2, shuffle=False, record_every=1, sample_weight=[0, 0, 1, 1, 1, 1, 1, 1])
+    np.testing.assert_allclose(trainer.recording.dead[:, 0], [0.75, 0.5, 0.25] * 2)
+
+
 @pytest.mark.parametrize("name", ["relu", "elu", "gelu", "relu6", "selu", "softplus", "leaky_relu"])
 def test_units_that_die(backend, name):
     net = bp.Network([bp.Dense(10, name), bp.Dense(1)], input_shape=3, seed=0)

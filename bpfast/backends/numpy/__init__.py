@@ -205,6 +205,8 @@ class Plan(base.Plan):
 
     def run_batches(self, state, workspace, data, rows, begin, coefficients, seconds):
         end = time.monotonic() + seconds
+        if workspace.recorder and begin == 0:
+            workspace.recorder.begin_epoch()
         while begin < len(rows) and not workspace.diverged:
             batch = data.take(rows[begin : begin + self.batch_size])
             n = len(batch.X)
