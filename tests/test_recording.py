@@ -153,6 +153,18 @@ def test_units_that_die(backend, name):
     assert trainer.recording.dead[-1, 0] == (0 if name == "leaky_relu" else 0.4)
 
 
+def test_units_of_a_gate_below_zero_die(backend):
+    @bp.activation
+    def gate(x):
+        return x if x > 0 else -0.25
+
+    net = bp.Network([bp.Dense(10, gate), bp.Dense(1)], input_shape=3, seed=0)
+    net.parameters["0.bias"][:4] = -1000
+    trainer = bp.Trainer(net, loss="squared_error", batch_size=7, backend=backend)
+    trainer.fit(np.random.default_rng(0).normal(size=(50, 3)), np.zeros(50), epochs=1, record_every=1000)
+    assert trainer.recording.dead[-1, 0] == 0.4
+
+
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "softsign", "hard_tanh"])
 def test_numbers_that_saturate(backend, name):
     net = bp.Network([bp.Dense(10, name), bp.Dense(1)], input_shape=3, seed=0)
@@ -202,6 +214,12 @@ def test_restarts_keep_the_recording_of_the_best(backend, rows):
 def test_refused(rows, every):
     with pytest.raises(ValueError, match="record_every must be an integer of at least 1"):
         small_trainer().fit(*rows, record_every=every)
+
+
+def test_so_seldom_that_only_the_ends_of_epochs_are_recorded(backend, rows):
+    trainer = small_trainer(backend, batch_size="full")
+    trainer.fit(*rows, epochs=2, record_every=2**64)
+    assert trainer.recording.steps.tolist() == [1, 2]
 
 
 def test_refused_of_lbfgs(rows):

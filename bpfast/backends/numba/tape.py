@@ -180,12 +180,12 @@ class Tape:
         """Mark the units whose slope is not below the least."""
         f, output = layer.activation, layer.last.output
         y, x = self.values[output], self.befores[output]
-        slope = y if gates(f) else x if f.has_slopes else self._like(y)
+        slope = y if layer.is_gate else x if f.has_slopes else self._like(y)
         if slope not in (x, y):
             self._call(ONES, {"dy": slope})
             self._adjoin(f, {"dy": slope, "x": x, "y": y}, "dy")
         seen = self.marks[layer.weight] = self._take(0, 1, y.columns)
-        self._call(kernels.mark, {"slope": slope, "seen": seen}, (POSITIVE if gates(f) else layer.least,))
+        self._call(kernels.mark, {"slope": slope, "seen": seen}, (POSITIVE if layer.is_gate else layer.least,))
 
     def _parts(self, i):
         """Name -> Place of the instruction's parameters, their gradients, its statistics, and what it keeps."""

@@ -76,6 +76,7 @@ class Plan(base.Plan):
         super().__init__(*args)
         self.kernels = self.Kernels(self.dtype)
         activations = {i.activation for i in (*self.program.instructions, *self.trained.instructions)}
+        activations.add(base.LINEAR)  # of the network's own program, where activations are apart
         self._forward = {op: self.kernels.compiled(op, op.forward) for op in activations}
         self._adjoint = {op: self.kernels.compiled(op, op.adjoint) for op in activations}
         self._loss = self.kernels.compiled_loss(self.loss) if self.loss else None
