@@ -13,7 +13,7 @@ from ...ops.dropout import alpha_dropout_constants, dropout_backward, dropout_co
 from ...ops.figures import POSITIVE
 from ...ops.norms import batch_norm_learn, standardize_backward, standardize_forward
 from ...ops.regularization import add_penalty, clip_value, decayed
-from ..base import LINEAR, gates
+from ..base import LINEAR
 from . import kernels, written
 from .source import Elementwise, ElementwiseLoss, door_to, operands
 
