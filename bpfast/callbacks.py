@@ -29,7 +29,7 @@ class Callback:
         return self
 
     def begin(self, trainer):
-        """Before the first epoch; with restarts, before that of each."""
+        """Before the first epoch; with restarts, before that of each.  ``return True`` ends the fit, as below."""
 
     def epoch(self, trainer, figures):
         """After an epoch; ``figures`` maps "loss", "val_loss" and so on to numbers.  ``return True`` ends the fit.

@@ -125,6 +125,9 @@ def activation_histograms(network, X, axes=None):
     for ax, (step, value) in zip(axes, shown):
         finite = value[np.isfinite(value)].astype(float)
         bounds = step.activation.range if np.isfinite(step.activation.range).all() else None
+        if bounds is None and finite.size and np.ptp(finite) <= 1e-9 * np.abs(finite).max():  # too narrow for 40 bars
+            middle = finite.mean()
+            bounds = middle + max(0.5, 1e-6 * abs(middle)) * np.array([-1, 1])
         counts, edges = np.histogram(finite, 40, bounds)
         ax.stairs(counts / value.size, edges, fill=True, color=BLUE)
         ax.yaxis.set_major_formatter(_percent)

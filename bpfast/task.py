@@ -1,6 +1,7 @@
 """What a fit is asked to do, checked before any work."""
 
 import math
+import sys
 import warnings
 from numbers import Real
 from typing import NamedTuple
@@ -48,8 +49,10 @@ class Task(NamedTuple):
         """-> Data, a copy of at most 1000 of the rows that are learned from, for who looks at the network; or None."""
         if not (self.record_every or any(callback.looks_at_rows for callback in self.callbacks)):
             return None
-        rows = data.evenly(self.n, width=self.rows.X[0].size, numbers=2e6)
-        return self.rows.take(rows if self.training is None else self.training[rows])
+        rows, weight = np.arange(self.n) if self.training is None else self.training, self.rows.weight
+        if weight is not None:
+            rows = rows[weight[rows] > 0]
+        return self.rows.take(rows[data.evenly(len(rows), width=self.rows.X[0].size, numbers=2e6)])
 
     def all_rows(self):
         """-> Data of every row, where those not to learn from have weight zero."""
@@ -101,7 +104,7 @@ def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight
     """-> Task, from what ``Trainer.fit`` was given."""
     epochs = data.check_integer(epochs, "epochs")
     shuffle = data.check_flag(shuffle, "shuffle")
-    record_every = None if record_every is None else data.check_integer(record_every, "record_every")
+    record_every = None if record_every is None else min(data.check_integer(record_every, "record_every"), sys.maxsize)
     rows = check_rows(trainer, X, y, sample_weight)
     share = isinstance(validation, Real)
     labels = data.class_labels(rows.y, trainer.loss.targets) if share or class_weight is not None else None

@@ -218,11 +218,11 @@ class Trainer:
         """A fit from the parameters of now."""
         state = self._begin(task.rows.X, task.training)
         try:
-            self._call(task, state, "begin")
-            if isinstance(self.optimizer, LBFGS):
-                self._minimize(task, state)
-            else:
-                self._descend(task, state)
+            if not self._call(task, state, "begin"):
+                if isinstance(self.optimizer, LBFGS):
+                    self._minimize(task, state)
+                else:
+                    self._descend(task, state)
             state.store(self.network.arrays)
             self._call(task, state, "end")
         except BaseException:

@@ -12,5 +12,7 @@ def write(file, content):
     try:
         temporary.write_bytes(content)
         os.replace(temporary, file)
+    except OSError as error:  # of the file that was asked for
+        raise type(error)(error.errno, error.strerror, str(file)) from None
     finally:
         temporary.unlink(missing_ok=True)

@@ -365,6 +365,16 @@ def test_targets_of_large_numbers(rng):
     assert scope["trainer"].evaluate(inputs, scope["y"])["loss"] < 0.05
 
 
+@pytest.mark.parametrize("rate", [1e3, 1e10])
+def test_what_diverges_at_every_rate_tried_is_ill(rate):
+    trainer = trainer_of([*RELU, Dense(1)], loss="squared_error", optimizer=bp.SGD(rate))
+    with pytest.raises(bp.DivergenceError):
+        trainer.fit(X, Y.astype(float), epochs=3)
+    (verdict,) = trainer.diagnose(X, Y.astype(float)).verdicts
+    assert verdict.name == "learning rate too high"
+    pasted(verdict.cures[0], trainer)["trainer"].fit(X, Y.astype(float), epochs=3)
+
+
 def test_rows_that_weigh_nothing_are_not_looked_at():
     weight = np.zeros(len(X))
     weight[:100] = 1

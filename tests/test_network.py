@@ -278,6 +278,12 @@ def test_initializers_may_be_chosen():
 # -- what a network shows -----------------------------------------------------------------------------------
 
 
+def test_activations_that_stand_apart(rng):
+    net, X = bp.Network([bp.Dense(4), bp.Activation("relu")], input_shape=7, seed=0), rng.normal(size=(3, 7))
+    _, z, y = net.activations(X)
+    np.testing.assert_array_equal(np.maximum(z, 0), y)
+
+
 def test_activations(net, rng):
     """X, every value in between, and the prediction."""
     X = rng.normal(size=(6, 7)).astype(net.dtype)

@@ -107,5 +107,5 @@ def test_files_are_written_whole(tmp_path, monkeypatch, seen):
     assert file.read_text() == "before" and os.listdir(tmp_path) == ["health.html"]
     whole.write(file, b"after")
     assert file.read_text() == "after" and os.listdir(tmp_path) == ["health.html"]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"none/health\.html'$"):
         whole.write(tmp_path / "none" / "health.html", b"")

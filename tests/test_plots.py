@@ -151,6 +151,13 @@ def test_activation_histograms():
         plots.activation_histograms(net, X, given[:2])
 
 
+def test_histograms_of_numbers_that_are_large_and_alike():
+    net = bp.Network([bp.Dense(4), bp.Dense(1)], input_shape=6, seed=0)
+    net.parameters["0.bias"][...] = 1e30
+    axes = plots.activation_histograms(net, np.random.default_rng(0).normal(size=(50, 6)))
+    assert "mean" in axes[-1].get_title()
+
+
 def test_histograms_of_an_exploding_network():
     """What overflowed is told and not drawn."""
     net = bp.Network([*[bp.Dense(8, "relu", initializer=bp.Normal(0, 1e12))] * 6, bp.Dense(2)], input_shape=6, seed=0)

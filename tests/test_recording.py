@@ -145,6 +145,15 @@ def test_dead_is_never_active_in_the_epoch(backend):
     assert np.isnan(trainer.recording.dead[:, 1]).all()
 
 
+def test_dead_where_an_epoch_begins_with_a_batch_of_zero_weight(backend):
+    net = bp.Network([bp.Dense(8, "relu"), bp.Dense(1)], input_shape=8, dtype="float64", seed=0)
+    net.parameters["0.weight"][...] = np.eye(8)
+    net.parameters["0.bias"][...] = -0.5
+    trainer = bp.Trainer(net, loss="squared_error", optimizer=bp.SGD(1e-9), batch_size=2, backend=backend)
+    trainer.fit(np.eye(8), np.zeros(8), epochs=2, shuffle=False, record_every=1, sample_weight=[0, 0, 1, 1, 1, 1, 1, 1])
+    np.testing.assert_allclose(trainer.recording.dead[:, 0], [0.75, 0.5, 0.25] * 2)
+
+
 @pytest.mark.parametrize("name", ["relu", "elu", "gelu", "relu6", "selu", "softplus", "leaky_relu"])
 def test_units_that_die(backend, name):
     net = bp.Network([bp.Dense(10, name), bp.Dense(1)], input_shape=3, seed=0)
@@ -153,6 +162,18 @@ def test_units_that_die(backend, name):
     trainer = bp.Trainer(net, loss="squared_error", batch_size=7, backend=backend)
     trainer.fit(np.random.default_rng(0).normal(size=(50, 3)), np.zeros(50), epochs=1, record_every=1000)
     assert trainer.recording.dead[-1, 0] == (0 if name == "leaky_relu" else 0.4)
+
+
+def test_units_of_a_gate_below_zero_die(backend):
+    @bp.activation
+    def gate(x):
+        return x if x > 0 else -0.25
+
+    net = bp.Network([bp.Dense(10, gate), bp.Dense(1)], input_shape=3, seed=0)
+    net.parameters["0.bias"][:4] = -1000
+    trainer = bp.Trainer(net, loss="squared_error", batch_size=7, backend=backend)
+    trainer.fit(np.random.default_rng(0).normal(size=(50, 3)), np.zeros(50), epochs=1, record_every=1000)
+    assert trainer.recording.dead[-1, 0] == 0.4
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "softsign", "hard_tanh"])
@@ -216,6 +237,12 @@ def test_restarts_keep_the_recording_of_the_best(backend, rows):
 def test_refused(rows, every):
     with pytest.raises(ValueError, match="record_every must be an integer of at least 1"):
         small_trainer().fit(*rows, record_every=every)
+
+
+def test_so_seldom_that_only_the_ends_of_epochs_are_recorded(backend, rows):
+    trainer = small_trainer(backend, batch_size="full")
+    trainer.fit(*rows, epochs=2, record_every=2**64)
+    assert trainer.recording.steps.tolist() == [1, 2]
 
 
 def test_refused_of_lbfgs(rows):

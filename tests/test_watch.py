@@ -65,6 +65,22 @@ def test_stop_before_the_first_epoch(rows, capsys):
     assert trainer.history.n_epochs == 0 and "after epoch 0: vanishing" in capsys.readouterr().out
 
 
+def test_restarts_end_one_by_one(rows, capsys):
+    trainer = deep_trainer()
+    trainer.fit(*rows, epochs=9, restarts=3, callbacks=bp.StopIfIll())
+    assert capsys.readouterr().out.count("after epoch 0: vanishing") == 3
+
+
+def test_rows_that_weigh_nothing_are_not_looked_at(rng, capsys):
+    X, y, weight = rng.normal(size=(5000, 6)), rng.integers(2, size=5000), np.zeros(5000)
+    weight[1:200:2] = 1
+    X[weight == 0] *= 1e5
+    trainer = small_trainer()
+    trainer.fit(X, y, epochs=1, sample_weight=weight, watch=True)
+    assert not capsys.readouterr().out
+    np.testing.assert_array_equal(trainer.kept_rows.X, X[1:200:2])
+
+
 def test_refused(rows):
     with pytest.raises(ValueError, match="unknown illness 'flu'; choose from: constant inputs, .*over-fitting"):
         bp.StopIfIll("flu")

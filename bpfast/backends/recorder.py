@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..ops.figures import is_sigmoidal, least_slope
+from ..ops.figures import SLOPES, is_sigmoidal, least_slope
 from ..ops.table import Activation
-from .base import ACTIVATES, LINEAR, Instruction
+from .base import ACTIVATES, LINEAR, Instruction, gates
 
 ON_THE_WAY = "batch_norm", "layer_norm", "scale", "dropout", "alpha_dropout", "activation"  # from sum to f
 
@@ -38,6 +38,11 @@ class Layer(NamedTuple):
     def is_rectifier(self):
         """Whether units may die."""
         return self.least > 0 and not is_sigmoidal(self.activation)
+
+    @property
+    def is_gate(self):
+        """Whether units are active where y is not 0: f is relu, or written like it, and nowhere negative."""
+        return gates(self.activation) and bool((self.activation.forward(SLOPES, *self.activation.values) >= 0).all())
 
     @property
     def saturates(self):

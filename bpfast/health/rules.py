@@ -123,8 +123,10 @@ class Patient:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 trainer.fit(rows.X, rows.y, sample_weight=rows.weight, epochs=-(-STEPS // steps), verbose=False)
-        except (DivergenceError, ValueError):  # every weight is zero, as the initializer drew it
+        except DivergenceError:
             return -np.inf
+        except ValueError:  # every weight is zero, as the initializer drew it: no step is made
+            return 0.0
         after = trainer.loss_and_gradients(*few)[0]
         return before - after if np.isfinite(after) else -np.inf
 
@@ -306,13 +308,13 @@ def rate_too_high(p, rise, better, worse, learned):
     if (dead > 0.5).any():
         figures["share of units that are dead since"] = np.nanmax(dead)
     words = "the steps are so large that the loss grows, or falls less than by smaller ones"
-    return (), words, figures, p.cures_of_rate(p.rate * np.logspace(-1, -6, 6), p.fresh)
+    return (), words, figures, p.cures_of_rate(p.rate * np.logspace(-1, -12, 12), p.fresh)
 
 
 def _too_fast(p, rise, better):
-    """Whether a few steps at a hundredth of the rate, or of that, do better."""
+    """Whether a few steps diverge, or do better at a hundredth of the rate, or of that."""
     scale, fast, slow = abs(p.baseline) or 1.0, p.fall(p.rate), p.slow_fall
-    return fast < slow - rise * scale or (slow > better * scale and fast < slow / 2)
+    return fast == -np.inf or fast < slow - rise * scale or (slow > better * scale and fast < slow / 2)
 
 
 def _has_risen(p, worse, learned):

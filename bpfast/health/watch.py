@@ -54,8 +54,7 @@ class Nurse(Callback):
 
     def begin(self, trainer):
         self._ill = set()
-        if self.epoch(trainer):
-            trainer.stop()
+        return self.epoch(trainer)
 
     def epoch(self, trainer, figures=None):
         patient = Patient(trainer, measure(trainer.network, trainer.loss, *trainer.kept_rows), trainer.kept_rows)

@@ -47,7 +47,7 @@ cdef class Recording:
             w.activation = find_activation(layout.kernels, layer.activation)
             copy_hyper(w.sum.hyper, layer.activation)
             w.sum.activation, w.sum.fused_relu = find_activation(layout.kernels, base.LINEAR), False
-            w.least, w.is_rectifier, w.is_gate = layer.least, layer.is_rectifier, gates(layer.activation)
+            w.least, w.is_rectifier, w.is_gate = layer.least, layer.is_rectifier, layer.is_gate
             w.where = PLACES[layer.where]
             if w.where == BP_MADE:
                 c.instructions[i].fused_relu = False

@@ -302,7 +302,6 @@ static void bp_do_block(bp_run *run, bp_course *at) {
 /* What is recorded of the step of a batch that ends at this row. */
 static void bp_plan_record(bp_run *run, bp_course *at, ptrdiff_t batch_end) {
     const bp_recorder *recorder = at->recorder;
-    if (at->begin == 0) bp_forget_units(recorder, run->job.values);
     at->records = bp_is_due(recorder, run->job.step, batch_end == at->n_rows);
     run->instructions = at->records ? recorder->instructions : recorder->plain;
     run->job.values = at->records ? recorder->values : recorder->plain_values;
@@ -345,6 +344,7 @@ static void bp_train(bp_run *run, bp_course *at) {
             run->weight_sum = run->weight ? 0 : (double)(batch_end - batch);
             for (ptrdiff_t i = batch; run->weight && i < batch_end; i++) run->weight_sum += bp_weight(run, i - run->first);
         }
+        if (at->recorder && at->begin == 0) bp_forget_units(at->recorder, job->values);
         if (run->weight_sum > 0) {
             if (at->update) {
                 const double *row = at->coefficients + at->step * at->n_columns;

@@ -157,7 +157,7 @@ class Recorder(recorder.Recorder):
             self.step(state, forward, gradients, before, begin, len(rows))
         return done
 
-    def _see(self, state, forward, begin):
+    def _see(self, state, forward):
         """Compiled code has."""
 
 

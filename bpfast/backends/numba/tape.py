@@ -13,7 +13,7 @@ from ...ops.dropout import alpha_dropout_constants, dropout_backward, dropout_co
 from ...ops.figures import POSITIVE
 from ...ops.norms import batch_norm_learn, standardize_backward, standardize_forward
 from ...ops.regularization import add_penalty, clip_value, decayed
-from ..base import LINEAR, gates
+from ..base import LINEAR
 from . import kernels, written
 from .source import Elementwise, ElementwiseLoss, door_to, operands
 
@@ -180,12 +180,12 @@ class Tape:
         """Mark the units whose slope is not below the least."""
         f, output = layer.activation, layer.last.output
         y, x = self.values[output], self.befores[output]
-        slope = y if gates(f) else x if f.has_slopes else self._like(y)
+        slope = y if layer.is_gate else x if f.has_slopes else self._like(y)
         if slope not in (x, y):
             self._call(ONES, {"dy": slope})
             self._adjoin(f, {"dy": slope, "x": x, "y": y}, "dy")
         seen = self.marks[layer.weight] = self._take(0, 1, y.columns)
-        self._call(kernels.mark, {"slope": slope, "seen": seen}, (POSITIVE if gates(f) else layer.least,))
+        self._call(kernels.mark, {"slope": slope, "seen": seen}, (POSITIVE if layer.is_gate else layer.least,))
 
     def _parts(self, i):
         """Name -> Place of the instruction's parameters, their gradients, its statistics, and what it keeps."""

@@ -76,6 +76,7 @@ class Plan(base.Plan):
         super().__init__(*args)
         self.kernels = self.Kernels(self.dtype)
         activations = {i.activation for i in (*self.program.instructions, *self.trained.instructions)}
+        activations.add(base.LINEAR)  # of the network's own program, where activations are apart
         self._forward = {op: self.kernels.compiled(op, op.forward) for op in activations}
         self._adjoint = {op: self.kernels.compiled(op, op.adjoint) for op in activations}
         self._loss = self.kernels.compiled_loss(self.loss) if self.loss else None
@@ -205,6 +206,8 @@ class Plan(base.Plan):
 
     def run_batches(self, state, workspace, data, rows, begin, coefficients, seconds):
         end = time.monotonic() + seconds
+        if workspace.recorder and begin == 0:
+            workspace.recorder.begin_epoch()
         while begin < len(rows) and not workspace.diverged:
             batch = data.take(rows[begin : begin + self.batch_size])
             n = len(batch.X)

@@ -26,13 +26,17 @@ class Recorder(recorder.Recorder):
         self._last, self._last_step = {}, None  # gradients of the step before, where this one is recorded
         self._seen = {}  # layer -> (units,) whether they were active in this epoch
 
+    def begin_epoch(self):
+        """From here on no unit is known to be active."""
+        self._seen = {layer.weight: False for layer in self.layers if layer.is_rectifier}
+
     def step(self, state, forward, gradients, before, begin, n_rows):
         """Look at a step just made: of the batch at row ``begin`` of an epoch of n_rows, by a forward pass and its
         gradients; ``before`` are the state's arrays of then.
         """
         batch, step = self._plan.batch_size, state.steps - 1
         end = begin + batch
-        self._see(state, forward, begin)
+        self._see(state, forward)
         if self.is_due(step, end >= n_rows):
             last = self._last if self._last_step == step else {}
             self.records.append((state.steps, [
@@ -41,10 +45,8 @@ class Recorder(recorder.Recorder):
         if self.is_due(step + 1, n_rows - end <= batch):
             self._last, self._last_step = gradients, step + 1
 
-    def _see(self, state, forward, begin):
+    def _see(self, state, forward):
         """Which units of rectifiers this epoch has found active."""
-        if begin == 0:
-            self._seen = {layer.weight: False for layer in self.layers if layer.is_rectifier}
         for layer in self.layers:
             if not np.all(self._seen.get(layer.weight, True)):
                 slope = slopes(self._plan, layer, *signals(self._plan, layer, forward))
