@@ -20,7 +20,7 @@ class Recording:
     update_ratio         update_norm / weight_norm; 0.001 is a usual size
     gradient_angle       degrees between dE/dW and that of the step before; NaN in the first
     activation_mean, activation_std, pre_activation_mean, pre_activation_std
-                         of y and z, over rows and units of the batch, or of the last 1024 rows of a larger one
+                         of y and z, over rows and units of the batch; in the native backend of its last 1024 rows
     saturated            share of numbers z with |f'(z)| < 0.05 max |f'|; NaN where f is not flat at both ends
     dead                 share of units with |f'(z)| < 0.001 max |f'| for every row that the epoch has seen so far; NaN
                          where f is no rectifier

@@ -126,14 +126,13 @@ def check_task(trainer, X, y, *, epochs, validation, sample_weight, class_weight
         rows = data.weigh_classes(rows, class_weight, labels, max(2, n_out), training)
     n = len(rows.X if training is None else training)
     _check_optimizer(trainer, program, names, n)
-    if record_every:
-        _check_recorded(trainer, program)
     _check_batches(program, min(trainer._rows_per_step, n))
     callbacks = prepare_callbacks(callbacks, names)
     if data.check_flag(watch, "watch"):
         from .health.watch import Watch
 
         callbacks.append(Watch().prepare(names))
+    _check_looks(trainer, program, record_every, callbacks)
     progress = Progress(verbose, epochs, n)
     return Task(rows, training, validation, held, epochs, shuffle, callbacks, record_every, progress)
 
@@ -170,12 +169,14 @@ def _check_optimizer(trainer, program, names, n):
         )
 
 
-def _check_recorded(trainer, program):
-    """Refuse a recording of what has no steps, or no layers to look at."""
-    if trainer.optimizer.update is None:
+def _check_looks(trainer, program, record_every, callbacks):
+    """Refuse a recording of what has no steps, and a look at what has no layers for it."""
+    if record_every and trainer.optimizer.update is None:
         raise ValueError("record_every counts the steps of a descent; LBFGS makes none: leave it out")
-    if all(len(shape) == 1 for shape in program.shapes.values()):
-        raise ValueError(f"record_every: {trainer.network!r} has no dense or convolutional layer to look at")
+    if (record_every or any(callback.looks_at_rows for callback in callbacks)) and all(
+            len(shape) == 1 for shape in program.shapes.values()):
+        raise ValueError(f"{trainer.network!r} has no dense or convolutional layer to look at: leave out "
+                         "record_every, watch=True and StopIfIll")
 
 
 def _check_batches(program, rows):

@@ -210,6 +210,15 @@ def test_which_steps(backend, rng):
     assert np.isfinite(trainer.recording.gradient_angle[[1, 2, 3, 5]]).all()
 
 
+def test_every_step_of_long_epochs(backend, rng):
+    """More than a call of compiled code has room for."""
+    X, y = rng.normal(size=(601, 6)), rng.integers(2, size=601)
+    trainer = small_trainer(backend, batch_size=3)
+    trainer.fit(X, y, epochs=2, record_every=1)
+    assert trainer.recording.steps.tolist() == [*range(1, 403)]
+    assert np.isfinite(trainer.recording.gradient_angle[1:]).all()
+
+
 # -- the object ------------------------------------------------------------------------------------------
 
 
@@ -250,11 +259,12 @@ def test_refused_of_lbfgs(rows):
         small_trainer(optimizer=bp.LBFGS()).fit(*rows, record_every=1)
 
 
-def test_refused_of_what_has_no_weights(backend, rng):
+@pytest.mark.parametrize("looks", [{"record_every": 1}, {"watch": True}, {"callbacks": bp.StopIfIll()}])
+def test_refused_of_what_has_no_weights(backend, rng, looks):
     net = bp.Network([bp.Scale(), bp.LayerNorm(), bp.Activation("softmax")], seed=0)
     trainer = bp.Trainer(net, loss="cross_entropy", backend=backend)
     with pytest.raises(ValueError, match="no dense or convolutional layer to look at"):
-        trainer.fit(rng.normal(size=(20, 3)), rng.integers(3, size=20), record_every=1)
+        trainer.fit(rng.normal(size=(20, 3)), rng.integers(3, size=20), **looks)
     trainer.fit(rng.normal(size=(20, 3)), rng.integers(3, size=20), epochs=1)
 
 

@@ -74,6 +74,11 @@ def _activated(program, i):
     return i
 
 
+def is_due(step, every, ends_epoch):
+    """Whether a step is recorded, before which so many were made; the C twin is bp_is_due."""
+    return step % every == 0 or ends_epoch
+
+
 class Recorder:
     """Records steps 0, every, 2 every ... of a training and the last of every epoch; ``records`` is taken from.
 
@@ -83,14 +88,6 @@ class Recorder:
 
     def __init__(self, plan, every):
         self.every, self.layers, self.records = every, layers_of(plan), deque()
-
-    def is_due(self, step, ends_epoch):
-        """Whether a step is recorded, of which so many were finished before."""
-        return step % self.every == 0 or ends_epoch
-
-    def quiet_steps(self, step, n):
-        """How many steps, of n up to the end of the epoch, pass before one is recorded or compared with it."""
-        return max(0, min(-step % self.every, n - 1) - 1)
 
     def take(self):
         """-> steps (records,), sums (records, layers, sums): what was recorded, which is then forgotten."""

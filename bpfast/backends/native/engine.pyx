@@ -18,7 +18,7 @@ import numpy as np
 
 from ... import config
 from .. import base, recorder
-from ..base import FIRST_DRAW, gates
+from ..base import FIRST_DRAW
 from .tables import PRODUCTS, cpu_level
 
 ROWS_PER_BLOCK = 1024  # larger batches run in blocks, so that buffers stay small and a run can stop between them

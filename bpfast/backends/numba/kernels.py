@@ -12,6 +12,7 @@ from ...ops.dropout import dropout_forward
 from ...ops.norms import normalize
 from ...ops.random import DROPOUT
 from ...ops.special import LEAST, log_least
+from .source import SEED, STEP
 from .texts import ELEMENTARY, inline, on_scalars
 
 normalize, dropout_forward = inline(normalize), inline(dropout_forward)
@@ -159,7 +160,7 @@ def dropout(x, factor, z, settings, now):
     """Units are dropped where the word is below the threshold: see ``ops/dropout.py``."""
     number, threshold = np.uint64(settings[0]), settings[1]
     kept, addend, dropped = x.dtype.type(settings[2]), x.dtype.type(settings[3]), x.dtype.type(settings[4])
-    seed, step = np.uint64(now[1]), np.uint64(now[2])
+    seed, step = np.uint64(now[SEED]), np.uint64(now[STEP])
     purpose = np.uint64(DROPOUT) | number << np.uint64(8)
     blocks = (x.shape[1] + 3) // 4
     for r in range(len(x)):
@@ -250,18 +251,3 @@ def limit_columns(w, settings):
         for j in range(w.shape[1]):
             if squares[j] > settings[0] * settings[0]:
                 w[r, j] *= w.dtype.type(settings[0] / math.sqrt(squares[j]))
-
-
-# -- recordings ----------------------------------------------------------------------------------------------
-
-
-def mark(slope, seen, settings):
-    """seen[j] = 1 where |slope[r, j]| is not below the least in some row."""
-    left = 0
-    for j in range(seen.shape[1]):
-        left += seen[0, j] == 0
-    if left > 0:
-        for r in range(len(slope)):
-            for j in range(slope.shape[1]):
-                if abs(slope[r, j]) >= settings[0]:
-                    seen[0, j] = 1

@@ -9,9 +9,9 @@ from ...ops import random
 from ...ops.table import Update
 from .. import base
 from .. import numpy as reference
-from ..numpy import recorder
+from .recorder import Recorder
 from .run import DIVERGED, DONE, ROW, STEPS, can_gather, gather, runner, shuffle
-from .source import Elementwise
+from .source import SEED, Elementwise
 from .tape import KINDS, LINE, Layout, Tape, numbers
 from .texts import OPTIONS, compiled_once, ufunc
 
@@ -94,7 +94,7 @@ class Plan(reference.Plan):
             if workspace.recorder:
                 begin += workspace.recorder.run(training, data, rows, begin, n)
             else:
-                begin += training.run(data, rows[begin : begin + n * batch])
+                begin += training.run(data, rows, begin, n)
             seconds = end - time.monotonic()
             if seconds <= 0:
                 break
@@ -107,13 +107,16 @@ class Training:
     def __init__(self, plan, state, workspace, batch, coefficients):
         self.plan, self.state, self.workspace = plan, state, workspace
         self.batch, self.coefficients = batch, coefficients
-        self.tape = state.tape(batch, workspace.recorder)
-        self.addresses, self.shares, self.now = self.tape.addresses.copy(), np.empty(batch), np.zeros(3, np.int64)
-        self.now[1:2].view(np.uint64)[0] = workspace.seed
+        recorder = workspace.recorder
+        self.every, layers = (recorder.every, recorder.layers) if recorder else (1, ())
+        self.tape = state.tape(batch, layers)
+        self.addresses, self.shares, self.now = self.tape.addresses.copy(), np.empty(batch), np.zeros(6, np.int64)
+        self.now.view(np.uint64)[SEED] = workspace.seed
 
-    def run(self, data, rows):
-        """The batches of these rows, in one call; -> how many rows are done."""
+    def run(self, data, rows, begin, n):
+        """Up to n batches of an epoch's rows, from row ``begin`` on, in one call; -> how many rows are done."""
         state, workspace, tape = self.state, self.workspace, self.tape
+        left, rows = len(rows) - begin, rows[begin : begin + n * self.batch]
         if not (can_gather(data.X) and can_gather(data.y)):  # NumPy converts these rows
             X, y, weight = data.take(rows)
             data, rows = base.Data(X.astype(self.plan.dtype), y.astype(self.plan.dtype), weight), np.arange(len(rows))
@@ -124,41 +127,15 @@ class Training:
         counts[ROW], counts[DONE], counts[DIVERGED] = workspace.steps, 0, 0
         began = time.monotonic()
         done = runner(self.plan.dtype)(
-            state.memory, self.addresses, tape.places, tape.settings, tape.passes,
+            state.memory, self.addresses, tape.conditions, tape.places, tape.settings, tape.passes,
             np.array([table.ctypes.data for table in tables]),
             np.array([np.array(table.strides) // table.itemsize for table in tables]),
-            weight, rows, self.batch, self.coefficients, self.now, self.shares, counts, sums)
+            weight, rows, self.batch, left, self.every, self.coefficients, self.now, self.shares, counts, sums)
         if counts[DONE]:
             workspace.rows_per_second = counts[DONE] / (time.monotonic() - began)
         workspace.loss_sum, workspace.weight_sum = sums.tolist()
         workspace.steps, workspace.diverged = int(counts[ROW]), bool(counts[DIVERGED])
         return done
-
-
-class Recorder(recorder.Recorder):
-    """Looks at a batch by NumPy before compiled code makes its step; units that are active are marked there."""
-
-    def run(self, training, data, rows, begin, n):
-        """Up to n batches of an epoch's rows, from row ``begin`` on; -> how many rows are done."""
-        state, batch = training.state, training.batch
-        if begin == 0:
-            for mark in training.tape.marks.values():
-                mark.of(state.memory)[...] = 0
-        quiet = self.quiet_steps(state.steps, -(-(len(rows) - begin) // batch))
-        if quiet:
-            return training.run(data, rows[begin : begin + min(n, quiet) * batch])
-        looked, steps = rows[begin : begin + batch], state.steps
-        before = {layer.weight: (state.arrays[layer.weight][0].copy(),) for layer in self.layers}
-        _, _, gradients, forward = training.plan.differentiate(
-            state.all_arrays, data.take(looked), (training.workspace.seed, steps))
-        done = training.run(data, looked)
-        self._seen = {name: mark.of(state.memory) > 0 for name, mark in training.tape.marks.items()}
-        if state.steps > steps:  # a batch of zero weight makes none
-            self.step(state, forward, gradients, before, begin, len(rows))
-        return done
-
-    def _see(self, state, forward):
-        """Compiled code has."""
 
 
 class Workspace(base.Workspace):
@@ -193,10 +170,10 @@ class State(reference.State):
         statistics = {name: view(name, shape) for name, shape in plan.program.statistics.items()}
         self.memory, self.arrays, self.statistics = memory, arrays, statistics
 
-    def tape(self, rows, recorder=None):
-        """The plan's tape for batches of so many rows, or of more, and a memory for it."""
-        if self._tape is None or self._tape.capacity < rows or self._tape.recorder is not recorder:
-            tape, self._tape = Tape(self._plan, rows, recorder), None
+    def tape(self, rows, layers):
+        """The plan's tape for batches of so many rows, or of more, that looks at these layers or none; its memory."""
+        if self._tape is None or self._tape.capacity < rows or bool(self._tape.layers) != bool(layers):
+            tape, self._tape = Tape(self._plan, rows, layers), None
             self._move(tape.size)
             for place, value in tape.constants:
                 place.of(self.memory)[...] = value

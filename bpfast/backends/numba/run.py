@@ -9,7 +9,9 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .texts import OPTIONS, compiled_once
+from ..recorder import is_due
+from .source import ALWAYS, KEPT, RECORDED, ROWS, RUNS, STEP
+from .texts import OPTIONS, compiled_once, inline
 
 STEPS, ROW, DONE, DIVERGED = range(4)  # of ``counts``: see ``_run``
 LOSS, WEIGHT = range(2)  # of ``sums``
@@ -75,12 +77,16 @@ def _control(builder, instruction, register=None):
     return register
 
 
-def _run(memory, kernels, places, settings, passes, sources, strides, weight, rows, batch, coefficients, now, shares,
-         counts, sums):
+due = inline(is_due)
+
+
+def _run(memory, kernels, conditions, places, settings, passes, sources, strides, weight, rows, batch, left, every,
+         coefficients, now, shares, counts, sums):
     """Train on the batches of ``rows``; -> how many rows are done, all or those before a loss that is not finite.
 
-    memory, places (kernels, operands, 5), settings (kernels, ...), passes    see tape.py
+    memory, conditions (kernels,), places (kernels, operands, 5), settings (kernels, ...), passes    see tape.py
     kernels, sources, strides    the kernels' addresses; the addresses and strides of X and y
+    left, every                  rows to the end of the epoch; steps between two that are recorded
     coefficients                 (steps, 1 + k): the learning rate of every step, the scalars of its update
     counts                       steps of the state, the row of the next in ``coefficients``, rows of the steps made
                                  here, whether a loss was not finite
@@ -94,21 +100,28 @@ def _run(memory, kernels, places, settings, passes, sources, strides, weight, ro
             shares[r] = weight[of_batch[r]]
             total += shares[r]
         if total > 0:
-            now[0], now[2] = n, counts[STEPS]
+            step, rest = counts[STEPS], left - begin - n
+            now[ROWS], now[STEP], now[RUNS] = n, step, ALWAYS
+            if due(step, every, rest == 0):
+                now[RUNS] |= RECORDED
+            if due(step + 1, every, rest <= batch):
+                now[RUNS] |= KEPT
             scalars = coefficients[counts[ROW]]
             for r in range(n):
                 shares[r] /= total
             for i in range(2):
                 call(kernels[i], (sources[i], strides[i], of_batch, memory, places[i, 0], now))
             for i in range(2, passes):
-                call(kernels[i], (memory, places[i], settings[i], now, scalars, shares))
+                if conditions[i] & now[RUNS]:
+                    call(kernels[i], (memory, places[i], settings[i], now, scalars, shares))
             for r in range(n):
                 loss += shares[r]
             if not math.isfinite(loss):
                 counts[DIVERGED] = 1
                 break
             for i in range(passes, kernels.size):
-                call(kernels[i], (memory, places[i], settings[i], now, scalars, shares))
+                if conditions[i] & now[RUNS]:
+                    call(kernels[i], (memory, places[i], settings[i], now, scalars, shares))
             sums[LOSS] += loss * total
             sums[WEIGHT] += total
             counts[STEPS] += 1
@@ -123,9 +136,9 @@ def _run(memory, kernels, places, settings, passes, sources, strides, weight, ro
 def runner(dtype):
     """``_run`` in a dtype, compiled; it lets go of the GIL."""
     return numba.njit(
-        WHOLE(numba.from_dtype(dtype)[::1], WHOLE[::1], WHOLE[:, :, ::1], DOUBLE[:, ::1], WHOLE, WHOLE[::1],
-              WHOLE[:, ::1], READ_DOUBLE, READ_WHOLE, WHOLE, DOUBLE[:, ::1], WHOLE[::1], DOUBLE[::1], WHOLE[::1],
-              DOUBLE[::1]),
+        WHOLE(numba.from_dtype(dtype)[::1], WHOLE[::1], WHOLE[::1], WHOLE[:, :, ::1], DOUBLE[:, ::1], WHOLE, WHOLE[::1],
+              WHOLE[:, ::1], READ_DOUBLE, READ_WHOLE, WHOLE, WHOLE, WHOLE, DOUBLE[:, ::1], WHOLE[::1], DOUBLE[::1],
+              WHOLE[::1], DOUBLE[::1]),
         nogil=True, **OPTIONS)(_run)
 
 

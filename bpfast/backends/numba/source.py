@@ -3,7 +3,7 @@
 A kernel is a function of matrices that it reads and writes, each (rows, columns) and contiguous, and of what these
 names stand for:
     settings   float64   constants of this call, such as hyperparameters
-    now        int64     rows in the batch, seed, step
+    now        int64     of this step, by the names below
     scalars    float64   the learning rate and the scalars of the update's rule in this step
     shares     float64   of each row: IN its share of the batch's weight, OUT (from the loss) this times its loss
 """
@@ -18,6 +18,9 @@ from numba import types
 from .texts import OPTIONS, compiled_once, inline, on_scalars
 
 COMMON = ("settings", "now", "scalars", "shares")
+ROWS, SEED, STEP = range(3)  # rows in the batch, seed, number of the step
+RUNS, RECORD, KEPT_FOR = range(3, 6)  # which kernels run, by bits; its record; the step that a gradient was kept for
+ALWAYS, RECORDED, KEPT, UNSEEN = 1, 2, 4, 8  # conditions, as recorder.py sets them
 
 
 class Elementwise(NamedTuple):
@@ -84,6 +87,7 @@ def matrix(memory, place, n):
     return memory[place[0] : place[0] + rows * columns].reshape(rows, columns)
 
 
+@compiled_once
 def operands(kernel, dtype):
     """The names of the matrices that a kernel takes."""
     return [name for name in signature(_function(kernel, dtype)).parameters if name not in COMMON]
@@ -102,7 +106,7 @@ def door_to(kernel, dtype):
     """
     matrices = iter(range(99))
     function = _function(kernel, dtype)
-    arguments = (name if name in COMMON else f"matrix(memory, places[{next(matrices)}], now[0])"
+    arguments = (name if name in COMMON else f"matrix(memory, places[{next(matrices)}], now[{ROWS}])"
                  for name in signature(function).parameters)
     source = f"def door(memory, places, {', '.join(COMMON)}):\n    function({', '.join(arguments)})"
     door = defined(source, function=inline(function), matrix=matrix)

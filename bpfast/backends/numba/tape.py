@@ -5,17 +5,19 @@ then the gradient, and what belongs to a batch: the values of the program, their
 """
 
 import math
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 
 from ...ops.dropout import alpha_dropout_constants, dropout_backward, dropout_constants
-from ...ops.figures import POSITIVE
+from ...ops.figures import POSITIVE, SUMS
 from ...ops.norms import batch_norm_learn, standardize_backward, standardize_forward
 from ...ops.regularization import add_penalty, clip_value, decayed
 from ..base import LINEAR
 from . import kernels, written
-from .source import Elementwise, ElementwiseLoss, door_to, operands
+from . import recorder as recording
+from .source import ALWAYS, KEPT, RECORDED, ROWS, UNSEEN, Elementwise, ElementwiseLoss, door_to, operands
 
 LINE = 16  # numbers: places begin at cache lines
 
@@ -55,7 +57,7 @@ STANDARDIZE = Elementwise(standardize_forward, ("x", "mean", "deviation"), "z", 
 STANDARDIZE_BACK = Elementwise(standardize_backward, ("dz", "deviation"), "dx", columns=("deviation",))
 DROPOUT = Kind(kernels.dropout, None, (Elementwise(dropout_backward, ("dz", "factor"), "dx"),))
 LEARN = Elementwise(batch_norm_learn, ("mean", "variance", "batch_mean", "batch_variance"), ("mean", "variance"),
-                    ("settings[2] * now[0]", "settings[1]"))
+                    (f"settings[2] * now[{ROWS}]", "settings[1]"))
 KINDS = {
     "dense": Kind(kernels.dense_forward, kernels.dense_gradient, (kernels.dense_delta,)),
     "activation": Kind(None, None, (COPY_BACK,)),
@@ -111,14 +113,14 @@ class Tape:
     """The kernels of a step of at most ``capacity`` rows, in order; the first two gather X and y.
 
     ``addresses`` (kernels,), ``places`` (kernels, operands, 5) and ``settings`` (kernels, ...) are those of each;
-    ``passes`` of them find the gradient, the others make the step.  ``size`` is that of the memory, ``constants`` tells
-    what must stand there.  ``marks`` are places (1, units), by the name of a weight: with a recorder units of
-    rectifiers that have been active are marked with 1.
+    ``conditions`` (kernels,) tell in which steps.  ``passes`` of them find the gradient, the others make the step.
+    ``size`` is that of the memory, ``constants`` tells what must stand there.  Where ``layers`` are looked at there are
+    ``records`` (MOST, columns) and ``seen``, places (1, units), 1 for those that have been active: see recorder.py.
     """
 
-    def __init__(self, plan, capacity, recorder=None):
-        self.recorder, self.marks = recorder, {}
-        rectifiers = {layer.last.output: layer for layer in recorder.layers if layer.is_rectifier} if recorder else {}
+    def __init__(self, plan, capacity, layers=()):
+        self.layers, self._when, self.seen = layers, ALWAYS, []
+        ends = {layer.last.output: n for n, layer in enumerate(layers)}
         self.dtype, self.program, self.layout, self.capacity = plan.dtype, plan.trained, plan.layout, capacity
         n_slots = len(plan.update.slots)
         self.gradient, self.size = (1 + n_slots) * self.layout.size, (2 + n_slots) * self.layout.size
@@ -127,16 +129,19 @@ class Tape:
         self.befores, self.deltas, self.kept = {}, {}, {}
         self.trained = set()  # values that depend on parameters
         self.target = self._take(1, 1, 1 if plan.loss.labels else self.program.n_out)
+        if layers:
+            self.records = self._take(0, recording.MOST, recording.columns(len(self.layers), self.dtype))
+            self._record(recording.begin, {})
         for i in self.program.instructions:
-            self._forward(i)
-            if i.output in rectifiers:
-                self._mark(rectifiers[i.output])
+            self._forward(i, ends.get(i.output))
         self._loss(plan.loss)
         for i in reversed(self.program.instructions):
             if i.output in self.trained:
                 self._backward(i)
         self.passes = 2 + len(self.calls)
         self._step(plan)
+        if layers:
+            self._record(recording.end, {})
         self._close()
 
     # -- places ------------------------------------------------------------------------------------
@@ -154,16 +159,24 @@ class Tape:
         place = self.layout.places[name]
         return place._replace(offset=self.gradient + place.offset)
 
+    @contextmanager
+    def _when_it_is(self, condition):
+        """Kernels entered from here on run in such steps alone."""
+        self._when = condition
+        yield
+        self._when = ALWAYS
+
     def _call(self, kernel, places, settings=()):
         """Enter a kernel; ``places``: name -> Place, of which it takes those that it names."""
         chosen = [places[name] for name in operands(kernel, self.dtype)]
         if kernel in ON_LINES or (isinstance(kernel, Elementwise) and not kernel.columns):
             chosen = [place.line() for place in chosen]
-        self.calls.append((door_to(kernel, self.dtype).address, chosen, settings))
+        self.calls.append((door_to(kernel, self.dtype).address, self._when, chosen, settings))
 
     # -- passes ------------------------------------------------------------------------------------
 
-    def _forward(self, i):
+    def _forward(self, i, n_layer):
+        """The values of an instruction, which is the last of the layer of this number or, None, of none."""
         x, y = self.values[i.inputs[0]], self.values[i.output]
         z = x if i.op == "activation" else y if i.activation.keeps == "y" else self._like(y)
         # what the adjoint reads of the pre-activation; of what users wrote, its slope
@@ -173,19 +186,12 @@ class Tape:
         self.kept[i.output] = {"x": x, "x2": self.values[i.inputs[-1]], "z": z, **self._parts(i)}
         if KINDS[i.op].forward:
             self._call(KINDS[i.op].forward, self.kept[i.output], settings_of(i, y))
+        if n_layer is not None:
+            self._record(recording.moments, {"x": z}, n_layer, "pre_activation")
         if z != y or i.activation != LINEAR:
             self._activate(i.activation, {"x": z, "y": y, "slope": before}, "x" if z == y else "y")
-
-    def _mark(self, layer):
-        """Mark the units whose slope is not below the least."""
-        f, output = layer.activation, layer.last.output
-        y, x = self.values[output], self.befores[output]
-        slope = y if layer.is_gate else x if f.has_slopes else self._like(y)
-        if slope not in (x, y):
-            self._call(ONES, {"dy": slope})
-            self._adjoin(f, {"dy": slope, "x": x, "y": y}, "dy")
-        seen = self.marks[layer.weight] = self._take(0, 1, y.columns)
-        self._call(kernels.mark, {"slope": slope, "seen": seen}, (POSITIVE if layer.is_gate else layer.least,))
+        if n_layer is not None:
+            self._look(n_layer, before, y)
 
     def _parts(self, i):
         """Name -> Place of the instruction's parameters, their gradients, its statistics, and what it keeps."""
@@ -263,6 +269,7 @@ class Tape:
             if l1 or l2:
                 self._call(Elementwise(add_penalty, ("g", "w"), "g", numbers("settings", 2)),
                            {"g": self._gradient_of(name), "w": self.layout.places[name]}, (l1, l2))
+        parts = self._look_at_gradients()
         if plan.clip.value < np.inf:
             self._call(Elementwise(clip_value, ("g",), "g", numbers("settings", 1)), {"g": g}, plan.clip[:1])
         if plan.clip.norm < np.inf:
@@ -286,20 +293,76 @@ class Tape:
         for name, (_, _, _, max_norm) in restraints.items():
             if max_norm < np.inf:
                 self._call(kernels.limit_columns, {"w": self.layout.places[name]}, (max_norm,))
+        for n, of_layer in enumerate(parts):
+            self._record(recording.of_weights, of_layer, n, "weight_squares")
         for i in self.program.instructions:
             if KINDS[i.op].learn:
                 self._call(KINDS[i.op].learn, self.kept[i.output], settings_of(i, self.values[i.output]))
 
+    # -- recordings --------------------------------------------------------------------------------
+
+    def _record(self, kernel, places, n_layer=0, name=SUMS[0], *settings):
+        """Enter a kernel that writes sums of a layer, from that of this name on."""
+        with self._when_it_is(RECORDED):
+            self._call(kernel, {"records": self.records, **places}, (recording.column(n_layer, name), *settings))
+
+    def _look(self, n_layer, before, y):
+        """At the activations of a layer, y = f(x), of which its adjoint reads what is kept from before."""
+        layer = self.layers[n_layer]
+        f = layer.activation
+        if f != layer.last.activation:  # the loss reads logits
+            before, y = y, self._like(y)
+            with self._when_it_is(RECORDED):
+                self._activate(f, {"x": before, "y": y}, "y")
+        self._record(recording.moments, {"x": y}, n_layer, "activation")
+        if layer.saturates:
+            with self._when_it_is(RECORDED):
+                slope = self._slope(f, before, y)
+            self._record(recording.flat, {"slope": slope}, n_layer, "flat", layer.least)
+        if layer.is_rectifier:
+            seen = self._take(0, 1, y.columns)
+            self.seen.append(seen)
+            self._call(recording.look_for_unseen, {"seen": seen})
+            with self._when_it_is(UNSEEN):
+                slope = y if layer.is_gate else self._slope(f, before, y)
+                least = POSITIVE if layer.is_gate else layer.least
+                self._call(recording.mark, {"slope": slope, "seen": seen}, (least,))
+            self._record(recording.dead, {"seen": seen}, n_layer, "dead")
+
+    def _slope(self, f, before, y):
+        """-> where f'(x) is."""
+        if f.has_slopes:
+            return before
+        slope = self._like(y)
+        self._call(ONES, {"dy": slope})
+        self._adjoin(f, {"dy": slope, "x": before, "y": y}, "dy")
+        return slope
+
+    def _look_at_gradients(self):
+        """-> for each layer name -> Place of its weight w, its gradient g, what w was before and g in the last step."""
+        parts = []
+        for n, layer in enumerate(self.layers):
+            w = self.layout.places[layer.weight]
+            g, last, old = self._gradient_of(layer.weight), *(self._take(0, w.rows, w.columns) for _ in range(2))
+            parts.append({"w": w, "g": g, "last": last, "old": old})
+            self._record(recording.of_gradients, parts[n], n, "gradient_squares")
+            with self._when_it_is(RECORDED):
+                self._call(COPY, {"x": w, "z": old})
+        with self._when_it_is(KEPT):
+            for of_layer in parts:
+                self._call(recording.keep, of_layer)
+        return parts
+
     def _close(self):
         """The calls as arrays."""
         columns = [math.prod(self.program.input_shape), self.target.columns]
-        gathered = [(0, [Place(place.offset, 0, 1, n)], ())
+        gathered = [(0, ALWAYS, [Place(place.offset, 0, 1, n)], ())
                     for place, n in zip((self.values[0], self.target), columns)]
         calls = gathered + self.calls
-        self.addresses = np.array([address for address, _, _ in calls])
-        self.places = np.zeros((len(calls), max(len(places) for _, places, _ in calls), 5), np.int64)
-        self.settings = np.zeros((len(calls), max(1, *(len(settings) for _, _, settings in calls))))
-        for n, (_, places, settings) in enumerate(calls):
+        self.addresses, self.conditions = (np.array(column) for column in list(zip(*calls))[:2])
+        self.places = np.zeros((len(calls), max(len(places) for *_, places, _ in calls), 5), np.int64)
+        self.settings = np.zeros((len(calls), max(1, *(len(settings) for *_, settings in calls))))
+        for n, (*_, places, settings) in enumerate(calls):
             self.places[n, : len(places)] = places
             self.settings[n, : len(settings)] = settings
 

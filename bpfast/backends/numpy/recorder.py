@@ -4,6 +4,7 @@ import numpy as np
 
 from ...ops.figures import active, flat, powers, squares
 from .. import recorder
+from ..recorder import is_due
 
 
 def signals(plan, layer, forward):
@@ -37,12 +38,12 @@ class Recorder(recorder.Recorder):
         batch, step = self._plan.batch_size, state.steps - 1
         end = begin + batch
         self._see(state, forward)
-        if self.is_due(step, end >= n_rows):
+        if is_due(step, self.every, end >= n_rows):
             last = self._last if self._last_step == step else {}
             self.records.append((state.steps, [
                 self._sums(layer, forward, gradients[layer.weight], last.get(layer.weight), before[layer.weight][0],
                            state.arrays[layer.weight][0]) for layer in self.layers]))
-        if self.is_due(step + 1, n_rows - end <= batch):
+        if is_due(step + 1, self.every, n_rows - end <= batch):
             self._last, self._last_step = gradients, step + 1
 
     def _see(self, state, forward):
