@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...ops.figures import active, flat, powers, squares
+from ...ops.figures import POSITIVE, active, flat, powers, squares
 from .. import recorder
 from ..recorder import is_due
 
@@ -25,11 +25,12 @@ class Recorder(recorder.Recorder):
         super().__init__(plan, every)
         self._plan = plan
         self._last, self._last_step = {}, None  # gradients of the step before, where this one is recorded
-        self._seen = {}  # layer -> (units,) whether they were active in this epoch
+        self._rectifiers = [(layer, layer.is_gate) for layer in self.layers if layer.is_rectifier]
 
     def begin_epoch(self):
         """From here on no unit is known to be active."""
-        self._seen = {layer.weight: False for layer in self.layers if layer.is_rectifier}
+        self._seen = {layer.weight: False for layer, _ in self._rectifiers}  # (units,), whether they are
+        self._unseen = self._rectifiers  # of which not all are
 
     def step(self, state, forward, gradients, before, begin, n_rows):
         """Look at a step just made: of the batch at row ``begin`` of an epoch of n_rows, by a forward pass and its
@@ -37,7 +38,7 @@ class Recorder(recorder.Recorder):
         """
         batch, step = self._plan.batch_size, state.steps - 1
         end = begin + batch
-        self._see(state, forward)
+        self._see(forward)
         if is_due(step, self.every, end >= n_rows):
             last = self._last if self._last_step == step else {}
             self.records.append((state.steps, [
@@ -46,12 +47,13 @@ class Recorder(recorder.Recorder):
         if is_due(step + 1, self.every, n_rows - end <= batch):
             self._last, self._last_step = gradients, step + 1
 
-    def _see(self, state, forward):
+    def _see(self, forward):
         """Which units of rectifiers this epoch has found active."""
-        for layer in self.layers:
-            if not np.all(self._seen.get(layer.weight, True)):
-                slope = slopes(self._plan, layer, *signals(self._plan, layer, forward))
-                self._seen[layer.weight] = self._seen[layer.weight] | active(slope, layer.least)
+        for layer, is_gate in self._unseen:
+            z, y = signals(self._plan, layer, forward)
+            found = active(y, POSITIVE) if is_gate else active(slopes(self._plan, layer, z, y), layer.least)
+            self._seen[layer.weight] = self._seen[layer.weight] | found
+        self._unseen = [rectifier for rectifier in self._unseen if not self._seen[rectifier[0].weight].all()]
 
     def _sums(self, layer, forward, gradient, last, old, new):
         """SUMS of a layer, whose weight the step has changed from old to new."""
