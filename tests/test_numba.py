@@ -105,8 +105,8 @@ def test_an_interrupt_comes_between_calls(plan, monkeypatch):
     arrays, run = plan_arrays(plan), compiled.Training.run
     calls = []
 
-    def interrupted(self, data, rows):
-        done = run(self, data, rows)
+    def interrupted(self, *batches):
+        done = run(self, *batches)
         calls.append(done)
         if len(calls) == 3:
             raise KeyboardInterrupt
