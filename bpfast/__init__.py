@@ -53,7 +53,7 @@ from .optimizers import (
     RMSProp,
     Rprop,
 )
-from .regularizers import L1, L2, ClipGlobalNorm, ClipNorm, ClipValue, MaxNorm, WeightDecay
+from .regularizers import L1, L2, ClipGlobalNorm, ClipNorm, ClipValue, L2OfSum, MaxNorm, WeightDecay
 from .resnet import resnet
 from .schedules import (
     ConstantRate,
@@ -139,6 +139,7 @@ __all__ = [
     "HealthReport",
     "History",
     "InverseScaling",
+    "L2OfSum",
     "LayerNorm",
     "LeCun",
     "LearningRateTest",

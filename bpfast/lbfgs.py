@@ -8,7 +8,7 @@ from .data import check_integer, check_real
 from .divergence import DivergenceError
 from .extras import need
 from .optimizers import Optimizer
-from .regularizers import L1, L2
+from .regularizers import L1, L2, L2OfSum
 
 
 class LBFGS(Optimizer):
@@ -49,7 +49,7 @@ class LBFGS(Optimizer):
 def check_restraints(regularizer, clip):
     """Refuse what is done to steps and weights, not to the loss: a line search would not know of it."""
     several = regularizer.values() if isinstance(regularizer, dict) else [regularizer]
-    strangers = [one for ones in several for one in ones if not isinstance(one, (L1, L2))]
+    strangers = [one for ones in several for one in ones if not isinstance(one, (L1, L2, L2OfSum))]
     if strangers or clip is not None:
         what = repr(strangers[0]) if strangers else repr(clip)
         raise ValueError(f"LBFGS minimizes a loss, which may have penalties, L1 and L2, but it cannot take {what}")
@@ -81,7 +81,7 @@ def minimize(optimizer, network, plan, state, rows, iterations, stopped, finishe
         if stopped():
             raise Stopped
         load(x)
-        loss = plan.gradient(state, workspace, rows) + plan.penalty(scratch.parameters)
+        loss = plan.gradient(state, workspace, rows) + plan.penalty(scratch.parameters, rows.weight_sum)
         if not np.isfinite(loss):
             raise DivergenceError(
                 f"the loss of a trial step of L-BFGS, iteration {epoch + 1}, is not finite; the network is back where "

@@ -36,7 +36,7 @@ class Reference:
         """E, the number that is differentiated, or the part of it that some rows make."""
         plan = self._plan(Plan, point["X"].dtype)
         losses = plan.training_losses(point, self._data(point, rows))
-        return (losses @ self._weight[rows]).item() / self._weight.sum() + plan.penalty(point)
+        return (losses @ self._weight[rows]).item() / self._weight.sum() + plan.penalty(point, self._weight.sum())
 
     def gradient(self):
         """-> E, {name: dE/d(tensor)}."""
@@ -102,7 +102,7 @@ class Reference:
 
     def _gradient(self, plan, point):
         state = plan.new_state(point)
-        loss = plan.gradient(state, None, self._data(point)) + plan.penalty(point)
+        loss = plan.gradient(state, None, self._data(point)) + plan.penalty(point, self._weight.sum())
         return loss, {**state.gradients(), "X": plan.input_gradient(point, None, self._data(point))}
 
     def _data(self, point, rows=slice(None)):

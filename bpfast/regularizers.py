@@ -46,6 +46,17 @@ class L2(Shrinkage):
     part, formula, source = "l2", "E + rate/2 sum w^2", "Krogh & Hertz 1992, eq. 1"
 
 
+class L2OfSum(Shrinkage):
+    """Adds rate/2 * sum w^2 to the sum of the losses of a batch, of which the training loss is the mean.
+
+    The mean, and so the pull in a step, has that much divided by the batch's sum of weights, 1 a row without any:
+    scikit-learn's ``alpha``.
+    """
+
+    __slots__ = ()
+    part, formula, source = "l2_of_sum", "E + rate/2 sum w^2 / sum of weights", "Krogh & Hertz 1992, eq. 1"
+
+
 class WeightDecay(Shrinkage):
     """w <- w - learning_rate rate w at every step, apart from loss and gradient, with any optimizer.
 
@@ -109,7 +120,7 @@ class ClipGlobalNorm(Clipping):
     part, formula, source = "global_norm", "g min(1, limit / |g|), g of all arrays", "Pascanu et al. 2013, alg. 1"
 
 
-REGULARIZERS = {kind.__name__: kind for kind in (L1, L2, WeightDecay, MaxNorm)}
+REGULARIZERS = {kind.__name__: kind for kind in (L1, L2, L2OfSum, WeightDecay, MaxNorm)}
 CLIPS = {kind.__name__: kind for kind in (ClipValue, ClipNorm, ClipGlobalNorm)}
 
 
@@ -151,8 +162,8 @@ def restraints(regularizer, shapes):
         parts = [one.restraint for one in several]
         if not parts:
             continue
-        l1, l2, decay, max_norm = zip(*parts)
-        found[name] = Restraint(sum(l1), sum(l2), sum(decay), min(max_norm))
+        l1, l2, decay, max_norm, l2_of_sum = zip(*parts)
+        found[name] = Restraint(sum(l1), sum(l2), sum(decay), min(max_norm), sum(l2_of_sum))
         if found[name].max_norm < math.inf and len(shapes[name]) == 1:
             raise ValueError(f"MaxNorm is for the weights of units, but {name!r} is a bias: give it to a weight")
     return found

@@ -187,7 +187,7 @@ class Trainer:
         rows, plan = self._ready(X, y, sample_weight)
         state = plan.new_state(self.network.arrays)
         with plan.workspace() as workspace:
-            loss = plan.gradient(state, workspace, rows) + plan.penalty(self.network.parameters)
+            loss = plan.gradient(state, workspace, rows) + plan.penalty(self.network.parameters, rows.weight_sum)
         return loss, state.gradients()
 
     def input_gradient(self, X, y, sample_weight=None):
@@ -283,7 +283,7 @@ class Trainer:
         """
         steps = -(-task.n // self._rows_per_step)
         schedule, together = self.optimizer.schedule, max(1, STEPS_AHEAD // steps)
-        alone = task.watched or schedule.metric is not None or self._plan.restraints
+        alone = task.watched or schedule.metric is not None
         scales = islice(schedule.scales(self.history.follow(schedule.metric)), self.history.n_epochs, None)
         first = made_for = None
         table, row, n = (), 0, 0
@@ -301,10 +301,7 @@ class Trainer:
 
     def _train(self, task, state, workspace, coefficients):
         """Go through the epochs that the workspace has begun; yield the figures of each when it is done."""
-        plan, order, penalties = self._plan, task.order(self.seed), 0.0
-        if plan.restraints:
-            state.store(self.network.arrays)
-            penalties = plan.penalty(self.network.parameters)
+        plan, order = self._plan, task.order(self.seed)
         while workspace.left and not self._stopped:
             plan.run(state, workspace, task.rows, order, coefficients, SECONDS_PER_RUN)
             self._epoch = workspace.epoch + workspace.begun
@@ -313,15 +310,15 @@ class Trainer:
             task.progress.rows_done(workspace.begin, self.history)
             for callback in task.callbacks:
                 callback.tick(self)
-            yield from self._figures(workspace, coefficients, penalties)
+            yield from self._figures(workspace, coefficients)
             if workspace.diverged:
                 raise self._divergence(state, task.rows, order.of_epoch(plan, workspace.epoch), workspace.begin)
 
-    def _figures(self, workspace, coefficients, penalties=0.0):
+    def _figures(self, workspace, coefficients):
         """Yield the figures of each epoch that the workspace has finished, and that is then forgotten there."""
         while workspace.finished:
             loss, seconds, steps = workspace.finished.popleft()
-            figures = {"loss": loss + penalties, "seconds": seconds}
+            figures = {"loss": loss, "seconds": seconds}
             if isinstance(self.optimizer.learning_rate, Schedule):
                 figures["learning_rate"] = float(coefficients[steps - 1, 0])
             yield figures

@@ -11,10 +11,11 @@ from networks import BATCH_SIZE, CASES, LARGE, network, starting_point
 import bpfast as bp
 from bpfast.regularizers import CLIPS, REGULARIZERS
 
-N, N_IN, BATCH, EPOCHS, RATE = 60, 13, 20, 2, 0.1
+N, N_IN, BATCH, EPOCHS, RATE = 60, 13, 25, 2, 0.1
 REGULARIZED = {
     "L1": bp.L1(0.02),
     "L2": bp.L2(0.3),
+    "L2OfSum": bp.L2OfSum(6),
     "WeightDecay": bp.WeightDecay(0.5),
     "MaxNorm": bp.MaxNorm(0.7),
     "all": [bp.L1(0.01), bp.L2(0.1), bp.WeightDecay(0.2), bp.MaxNorm(0.9)],
@@ -61,6 +62,8 @@ def restrained_descent(trainer, X, y, regularizer=None, clip=None):
                         g[name] = g[name] + one.rate * np.sign(net.parameters[name])
                     elif isinstance(one, bp.L2):
                         g[name] = g[name] + one.rate * net.parameters[name]
+                    elif isinstance(one, bp.L2OfSum):
+                        g[name] = g[name] + one.rate / len(X[i : i + BATCH]) * net.parameters[name]
             if isinstance(clip, bp.ClipValue):
                 g = {name: np.minimum(np.maximum(array, -clip.limit), clip.limit) for name, array in g.items()}
             elif isinstance(clip, bp.ClipNorm):
@@ -149,7 +152,18 @@ def test_the_loss_has_the_penalty(engine):
     assert trainer.evaluate(X, y) == plain.evaluate(X, y)
 
 
-@pytest.mark.parametrize("name", ["L1", "L2", "all", "by name"])
+def test_the_penalty_of_the_sum(engine, rng):
+    """The mean loss has it divided by the weights, added up; that of an epoch the mean over its batches."""
+    trainer, X, y = start(17, "float64", engine, regularizer=bp.L2OfSum(3))
+    weight, whole = rng.uniform(size=N), penalty(trainer.network, 0, 3)
+    expected = trainer.evaluate(X, y, weight)["loss"] + whole / weight.sum()
+    assert trainer.loss_and_gradients(X, y, weight)[0] == pytest.approx(expected, rel=1e-12)
+    still, _, _ = start(17, "float64", engine, regularizer=bp.L2OfSum(3), optimizer=bp.SGD(0))
+    found = still.fit(X, y, epochs=2)["loss"]
+    np.testing.assert_allclose(found, still.evaluate(X, y)["loss"] + 3 * whole / N, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["L1", "L2", "L2OfSum", "all", "by name"])
 def test_the_gradient_has_the_penalty(backend, name, rng):
     X, y = rng.normal(size=(9, 4)), rng.normal(size=(9, 3))
     layers = [bp.Dense(5, "tanh"), bp.Dense(3)]

@@ -164,6 +164,11 @@ class Data(NamedTuple):
     y: np.ndarray
     weight: np.ndarray | None = None
 
+    @property
+    def weight_sum(self):
+        """-> float, the weights added up; 1 a row without any."""
+        return float(len(self.X) if self.weight is None else self.weight.sum())
+
     def take(self, rows):
         """These rows: of a slice a view, else a copy."""
         return Data(*(None if part is None else part[rows] for part in self))
@@ -234,13 +239,19 @@ class Plan(ABC):
         ``state.gradients()`` then holds its gradient, with that of the penalties on parameters.
         """
 
-    def penalty(self, parameters):
-        """-> number, what the restraints add to the training loss at these parameters (name -> array)."""
-        total = 0.0
-        for name, (l1, l2, _, _) in self.restraints.items():
-            w = parameters[name]
-            total += penalty(w.astype(np.promote_types(w.dtype, np.float64)), l1, l2).item()
-        return total
+    def penalties(self, parameters):
+        """-> what the restraints add to a mean loss, and to its sum, at these parameters (name -> array)."""
+        of_mean = of_sum = 0.0
+        for name, restraint in self.restraints.items():
+            w = parameters[name].astype(np.promote_types(parameters[name].dtype, np.float64))
+            of_mean += penalty(w, restraint.l1, restraint.l2).item()
+            of_sum += penalty(w, 0, restraint.l2_of_sum).item()
+        return of_mean, of_sum
+
+    def penalty(self, parameters, weight_sum):
+        """-> number, what the restraints add to the mean loss of rows of such a weight."""
+        of_mean, of_sum = self.penalties(parameters)
+        return of_mean + of_sum / weight_sum
 
     @abstractmethod
     def input_gradient(self, arrays, workspace, data):
@@ -257,13 +268,13 @@ class Plan(ABC):
         while workspace.left and not workspace.diverged:
             if not workspace.begun:
                 state.save()
-                workspace.begin_epoch(order.of_epoch(self, workspace.epoch))
+                workspace.begin_epoch(order.of_epoch(self, workspace.epoch), self.penalties(state.all_arrays))
             workspace.begin = self.run_batches(
                 state, workspace, data, workspace.rows, workspace.begin, coefficients, end - time.monotonic())
             if workspace.begin == order.n:
                 workspace.diverged = workspace.diverged or state.not_finite()
                 if not workspace.diverged:
-                    workspace.end_epoch()
+                    workspace.end_epoch(-(-order.n // self.batch_size))
             if time.monotonic() >= end:
                 return
 
@@ -344,11 +355,12 @@ class Workspace:
     """What one run adds up since ``start``: ``loss_sum`` = sum of weight * loss over ``weight_sum``, and steps.
 
     ``epoch``, and whether it has ``begun``: ``begin`` of its ``rows`` are done.  ``left``: epochs still to finish.
-    ``finished``: of each epoch, its mean loss, its seconds, and the steps until its end.
+    ``finished``: of each epoch, its mean loss with the penalties, its seconds, and the steps until its end.
     """
 
     rows = recorder = None
     seed = 0  # of the noise
+    penalties = 0.0, 0.0  # when the epoch began: see Plan.penalties
 
     def start(self, epoch=0, n_epochs=1, seed=0, recorder=None):
         """Begin so many epochs, with nothing added up; the seed is that of the noise.  A recorder may look on."""
@@ -358,15 +370,17 @@ class Workspace:
         self.diverged = self.begun = False
         self.epoch, self.left, self.finished = epoch, n_epochs, deque()
 
-    def begin_epoch(self, rows):
+    def begin_epoch(self, rows, penalties):
         """Nothing of the epoch is done."""
-        self.rows, self.begin, self.begun = rows, 0, True
+        self.rows, self.begin, self.begun, self.penalties = rows, 0, True, penalties
         self.loss_sum = self.weight_sum = 0.0
         self.began = time.monotonic()
 
-    def end_epoch(self):
+    def end_epoch(self, n_batches):
         """The epoch is done."""
-        self.finished.append((self.loss_sum / self.weight_sum, time.monotonic() - self.began, self.steps))
+        of_mean, of_sum = self.penalties
+        loss = (self.loss_sum + n_batches * of_sum) / self.weight_sum + of_mean
+        self.finished.append((loss, time.monotonic() - self.began, self.steps))
         self.epoch, self.left, self.begun, self.rows = self.epoch + 1, self.left - 1, False, None
 
     @contextmanager

@@ -3,10 +3,10 @@
 
 #define NO_LIMIT __builtin_inf()
 
-/* g += l1 sign(w) + l2 w. */
-static void add_penalty(real *g, const real *w, ptrdiff_t n, const bp_parameter *p) {
-    const real l1 = (real)p->l1, l2 = (real)p->l2;
-    if (p->l1 == 0 && p->l2 == 0) return;
+/* g += l1 sign(w) + l2 w, with l2 and its share of that of the sum. */
+static void add_penalty(real *g, const real *w, ptrdiff_t n, const bp_parameter *p, double weight_sum) {
+    const real l1 = (real)p->l1, l2 = (real)(p->l2 + p->l2_of_sum / weight_sum);
+    if (l1 == 0 && l2 == 0) return;
     INDEPENDENT for (ptrdiff_t i = 0; i < n; i++) g[i] = FMA(l2, w[i], FMA(l1, bp_sign(w[i]), g[i]));
 }
 
@@ -80,16 +80,30 @@ static void apply(const bp_job *job, const bp_parameter *p, ptrdiff_t first, con
 /* A step of n numbers whose gradient has just been made, and is kept nowhere. */
 static __attribute__((noinline)) void step(const bp_job *job, const bp_parameter *p, ptrdiff_t first, real *g,
                                            ptrdiff_t n) {
-    add_penalty(g, (real *)job->parameters + p->offset + first, n, p);
+    add_penalty(g, (real *)job->parameters + p->offset + first, n, p, job->weight_sum);
     clip_value(g, n, job->clip.value);
     apply(job, p, first, g, n);
+}
+
+/* What l1 and l2 add to a mean loss, and l2_of_sum to the sum that it is made of. */
+static void penalties(double sums[2], const bp_job *job) {
+    sums[0] = sums[1] = 0;
+    for (int i = 0; i < job->n_parameters; i++) {
+        const bp_parameter *p = job->layout + i;
+        const real *w = (const real *)job->parameters + p->offset;
+        double squares = 0, absolute = 0;
+        if (p->l2 != 0 || p->l2_of_sum != 0) squares = sum_of_squares(job->parameters, p);
+        if (p->l1 != 0) for (ptrdiff_t k = 0; k < p->size; k++) absolute += (double)bp_abs(w[k]);
+        sums[0] += p->l1 * absolute + p->l2 / 2 * squares;
+        sums[1] += p->l2_of_sum / 2 * squares;
+    }
 }
 
 /* Completes a gradient that is kept. */
 static void add_penalties(const bp_job *job) {
     for (int i = 0; i < job->n_parameters; i++) {
         const bp_parameter *p = job->layout + i;
-        add_penalty((real *)job->gradient + p->offset, (real *)job->parameters + p->offset, p->size, p);
+        add_penalty((real *)job->gradient + p->offset, (real *)job->parameters + p->offset, p->size, p, job->weight_sum);
     }
 }
 

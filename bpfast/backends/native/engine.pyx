@@ -304,6 +304,7 @@ cdef class Buffers:
         memset(&epochs, 0, sizeof(bp_epochs))
         epochs.seed, epochs.epoch, epochs.shuffles = order.seed, workspace.epoch, order.shuffle
         epochs.n_epochs, epochs.begun, epochs.began = workspace.left, workspace.begun, workspace.began
+        epochs.penalties[0], epochs.penalties[1] = workspace.penalties
         epochs.order = <Py_ssize_t *>numbers(workspace.rows, np.intp, PyBUF_WRITABLE)
         if order.among is not None:
             epochs.among = <const Py_ssize_t *>numbers(order.among, np.intp)
@@ -325,6 +326,7 @@ cdef class Buffers:
             state.saved_steps = state.steps + epochs.first_step - first_step
         state.steps += at.step - first_step
         workspace.begun, workspace.began, workspace.begin = bool(epochs.begun), epochs.began, at.begin
+        workspace.penalties = epochs.penalties[0], epochs.penalties[1]
         workspace.epoch, workspace.left, workspace.steps = epochs.epoch, epochs.n_epochs - epochs.n_done, at.step
         workspace.loss_sum, workspace.weight_sum, workspace.diverged = at.loss_sum, at.weight_sum, bool(at.diverged)
         for i in range(epochs.n_done):

@@ -344,7 +344,7 @@ const bp_kernels JOIN(bp_kernels_, CPU_LEVEL, REAL_NAME) = {
     .level = TEXT(CPU_LEVEL), .real_size = sizeof(real), .panel = PANEL,
     .activations = activations, .losses = losses, .updates = updates, .ops = ops,
     .weight_size = weight_size, .scratch_size = scratch_size, .conv_scratch_size = conv_scratch_size, .pack = pack, .unpack = unpack,
-    .add_penalties = add_penalties, .step_all = step_all, .limit_norms = limit_norms, .clean = clean, .by_slope = by_slope_adjoint,
+    .penalties = penalties, .add_penalties = add_penalties, .step_all = step_all, .limit_norms = limit_norms, .clean = clean, .by_slope = by_slope_adjoint,
     .dense_plain = dense_plain, .gather = gather, .scatter = scatter, .convert = convert,
     .all_finite = all_finite, .fill = fill, .powers = powers, .flat = flat, .active = active, .compare = compare,
     .permutation = permutation, .peak = peak};

@@ -59,6 +59,7 @@ typedef struct {
     ptrdiff_t n_in, n_out;   /* of a weight; n_in = 0 of a vector */
     double l1, l2, decay;    /* 0: none */
     double max_norm;         /* infinite: none */
+    double l2_of_sum;
 } bp_parameter;
 
 /* Bounds of a gradient; infinite: none. */
@@ -113,6 +114,7 @@ struct bp_job {
     const bp_update *update;        /* applied to each tile of the gradient; NULL: the gradient is kept */
     const void *coefficients;
     double rate;                    /* the learning rate */
+    double weight_sum;              /* of the batch */
     bp_clip clip;
     int continues;                  /* the gradient goes on from an earlier block of the batch */
     int trains;                     /* noise is drawn, and statistics are those of the batch */
@@ -182,6 +184,7 @@ typedef struct {
     void (*pack)(void *panels, const void *weight, ptrdiff_t n_in, ptrdiff_t n_out);
     void (*unpack)(void *weight, const void *panels, ptrdiff_t n_in, ptrdiff_t n_out);
     /* of a gradient that is kept: completed, then a step by it; what holds after every step */
+    void (*penalties)(double sums[2], const bp_job *);
     void (*add_penalties)(const bp_job *);
     void (*step_all)(const bp_job *);
     void (*limit_norms)(const bp_job *);

@@ -39,7 +39,7 @@ cdef extern from "plan.h" nogil:
 
     ctypedef struct bp_parameter:
         Py_ssize_t offset, size, n_in, n_out
-        double l1, l2, decay, max_norm
+        double l1, l2, decay, max_norm, l2_of_sum
 
     ctypedef struct bp_clip:
         double value, norm, global_norm

@@ -346,6 +346,7 @@ static void bp_train(bp_run *run, bp_course *at) {
         }
         if (at->recorder && at->begin == 0) bp_forget_units(at->recorder, job->values);
         if (run->weight_sum > 0) {
+            job->weight_sum = run->weight_sum;
             if (at->update) {
                 const double *row = at->coefficients + at->step * at->n_columns;
                 run->kernels->convert(run->coefficients, row + 1, at->n_columns - 1);
@@ -393,6 +394,7 @@ typedef struct {
     ptrdiff_t arena_size;            /* bytes */
     double began;
     ptrdiff_t first_step;            /* of the epoch */
+    double penalties[2];             /* when it began: of the mean loss, of the sum in every batch */
     struct bp_epoch {
         double loss, seconds;
         ptrdiff_t steps;             /* until its end */
@@ -405,6 +407,7 @@ static void bp_begin_epoch(bp_run *run, bp_course *at, bp_epochs *epochs) {
     else for (ptrdiff_t i = 0; i < at->n_rows; i++) epochs->order[i] = i;
     for (ptrdiff_t i = 0; epochs->among && i < at->n_rows; i++) epochs->order[i] = epochs->among[epochs->order[i]];
     run->order = epochs->order;
+    run->kernels->penalties(epochs->penalties, &run->job);
     epochs->first_step = at->step;
     at->begin = 0, at->loss_sum = at->weight_sum = 0;
     epochs->begun = 1;
@@ -426,7 +429,9 @@ static void bp_train_epochs(bp_run *run, bp_course *at, bp_epochs *epochs, ptrdi
         if (at->diverged || at->begin < at->n_rows) break;
         at->diverged = !run->kernels->all_finite(run->job.parameters, n_parameters);
         if (at->diverged) break;
-        epochs->done[epochs->n_done++] = (struct bp_epoch){at->loss_sum / at->weight_sum, now - epochs->began, at->step};
+        const ptrdiff_t n_batches = (at->n_rows - 1) / at->batch_size + 1;
+        const double loss = (at->loss_sum + (double)n_batches * epochs->penalties[1]) / at->weight_sum + epochs->penalties[0];
+        epochs->done[epochs->n_done++] = (struct bp_epoch){loss, now - epochs->began, at->step};
         epochs->epoch++;
         epochs->begun = 0;
     } while (epochs->n_done < epochs->n_epochs && now < at->end);

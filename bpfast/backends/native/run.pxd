@@ -91,6 +91,7 @@ cdef extern from "run.h" nogil:
         Py_ssize_t arena_size
         double began
         Py_ssize_t first_step
+        double *penalties
         bp_epoch *done
 
     void bp_gather_inputs(const bp_run *, Py_ssize_t, Py_ssize_t)

@@ -110,7 +110,7 @@ class Training:
         recorder = workspace.recorder
         self.every, layers = (recorder.every, recorder.layers) if recorder else (1, ())
         self.tape = state.tape(batch, layers)
-        self.addresses, self.shares, self.now = self.tape.addresses.copy(), np.empty(batch), np.zeros(6, np.int64)
+        self.addresses, self.shares, self.now = self.tape.addresses.copy(), np.empty(batch + 1), np.zeros(6, np.int64)
         self.now.view(np.uint64)[SEED] = workspace.seed
 
     def run(self, data, rows, begin, n):

@@ -107,6 +107,7 @@ def _run(memory, kernels, conditions, places, settings, passes, sources, strides
             if due(step + 1, every, rest <= batch):
                 now[RUNS] |= KEPT
             scalars = coefficients[counts[ROW]]
+            shares[-1] = total
             for r in range(n):
                 shares[r] /= total
             for i in range(2):

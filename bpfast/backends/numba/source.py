@@ -5,7 +5,8 @@ names stand for:
     settings   float64   constants of this call, such as hyperparameters
     now        int64     of this step, by the names below
     scalars    float64   the learning rate and the scalars of the update's rule in this step
-    shares     float64   of each row: IN its share of the batch's weight, OUT (from the loss) this times its loss
+    shares     float64   of each row: IN its share of the batch's weight, OUT (from the loss) this times its loss;
+                         behind those of the largest batch, its weight
 """
 
 from collections.abc import Callable

@@ -177,11 +177,11 @@ class Plan(base.Plan):
         x, targets = self._numbers(data.X), self._targets(data.y)
         forward = self.activations(arrays, x, self.trained, draw)
         y = forward.values[self.trained.output]
-        mean = weight / weight.sum()
+        mean = weight / data.weight_sum
         row_losses, delta = self.kernels.loss(self.loss, y, targets, mean)
         deltas, gradients = self._backward(arrays, forward, self._same_dtype(delta))
-        for name, (l1, l2, _, _) in self.restraints.items():
-            gradients[name] = add_penalty(gradients[name], arrays[name], l1, l2)
+        for name, (l1, l2, _, _, l2_of_sum) in self.restraints.items():
+            gradients[name] = add_penalty(gradients[name], arrays[name], l1, l2 + l2_of_sum / data.weight_sum)
         return float(row_losses @ mean), deltas, gradients, forward
 
     @QUIET
@@ -189,7 +189,7 @@ class Plan(base.Plan):
         rate, *scalars = map(float, coefficients)
         gradients, updated, learned = self._clipped(gradients), {}, {}
         for name, (w, *slots) in state.arrays.items():
-            _, _, decay, max_norm = self.restraints.get(name, NO_RESTRAINT)
+            _, _, decay, max_norm, _ = self.restraints.get(name, NO_RESTRAINT)
             if decay:
                 w = decayed(w, decay, rate)
             w, *slots = map(self._same_dtype, self._rule(gradients[name], w, *slots, *scalars))
@@ -211,7 +211,7 @@ class Plan(base.Plan):
         while begin < len(rows) and not workspace.diverged:
             batch = data.take(rows[begin : begin + self.batch_size])
             n = len(batch.X)
-            weight = float(n) if batch.weight is None else batch.weight.sum()
+            weight = batch.weight_sum
             if weight > 0:
                 loss, _, gradients, forward = self.differentiate(
                     state.all_arrays, batch, (workspace.seed, state.steps))
