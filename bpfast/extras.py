@@ -3,7 +3,8 @@
 import importlib
 
 EXTRAS = {  # package -> the extra that installs it
-    "matplotlib": "plot", "pandas": "pandas", "scipy": "scipy", "tensorboardX": "tensorboard",
+    "matplotlib": "plot", "pandas": "pandas", "scipy": "scipy", "sklearn": "sklearn",
+    "tensorboardX": "tensorboard",
 }  # fmt: skip
 
 

@@ -32,6 +32,10 @@ class History(Mapping):
         """The figures of the last finished epoch, a dict."""
         return dict(self._epochs[-1]) if self._epochs else {}
 
+    def since(self, n):
+        """-> list of the figures of the epochs after the first n, dicts."""
+        return self._epochs[n:]
+
     def follow(self, name):
         """Yield a quantity of every epoch, NaN where it was not measured; goes on with the epochs that are added."""
         for epoch in self._epochs:

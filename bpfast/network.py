@@ -196,6 +196,14 @@ class Network:
         return "\n".join([repr(self), *("".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip()
                                         for row in rows)])
 
+    def adopt(self, arrays):
+        """Take arrays for the parameters, in order: themselves if they are of the dtype, contiguous and writable."""
+        arrays = [np.require(array, self.dtype, "CAW") for array in arrays]
+        for (name, own), array in zip(self.parameters.items(), arrays, strict=True):
+            if array.shape != own.shape:
+                raise ValueError(f"parameter {name!r} has shape {own.shape}, got {array.shape}")
+        self._parameters = Arrays("parameter", dict(zip(self.parameters, arrays)))
+
     def copy(self):
         """A network of its own with the same layers, parameters and statistics."""
         return copy.deepcopy(self)

@@ -1,0 +1,141 @@
+"""The regressor."""
+
+import numpy as np
+from scipy.special import xlogy
+from sklearn import neural_network
+from sklearn.base import _fit_context
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from ..ops import LOSSES
+from ..ops.table import Loss
+from .estimator import CONSTRAINTS, Perceptron
+from .parameters import documented
+
+OF_NUMBERS = {"absolute_error": "mean_absolute_error"} | {  # names of losses -> ours
+    name: name for name, loss in LOSSES.items() if loss.targets == "reals" and not loss.fuses}
+
+
+@documented("Multi-layer Perceptron regressor, which minimizes the squared error or another loss.", """
+loss : {"squared_error", "poisson", "absolute_error", "huber", "quantile", "log_cosh"} or loss, \\
+        default="squared_error"
+    "poisson" predicts with exp, the others with the identity.  With hyperparameters, or of one's own, a loss of
+    bpfast: `bpfast.LOSSES["quantile"](q=0.9)`, or a function with `@bpfast.loss`.
+""", "", """
+>>> from bpfast.sklearn import MLPRegressor
+>>> from sklearn.datasets import make_regression
+>>> from sklearn.model_selection import train_test_split
+>>> X, y = make_regression(n_samples=200, n_features=20, random_state=1)
+>>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=1)
+>>> model = MLPRegressor(random_state=1, max_iter=2000, tol=0.1).fit(X_train, y_train)
+>>> model.score(X_test, y_test) > 0.9
+True
+""")
+class MLPRegressor(Perceptron, neural_network.MLPRegressor):
+    _parameter_constraints = {
+        **neural_network.MLPRegressor._parameter_constraints, **CONSTRAINTS,
+        "loss": [StrOptions({"poisson", *OF_NUMBERS}), Loss],
+    }
+
+    def __init__(self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *, solver="adam",
+                 alpha=0.0001, batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
+                 max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False,
+                 momentum=0.9, nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
+                 beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
+                 dropout=0.0, optimizer=None, clip=None, scoring=None, keep_optimizer=False, time_limit=None,
+                 dtype=None, n_threads=None, backend="auto"):
+        super().__init__(
+            loss, hidden_layer_sizes, activation, solver=solver, alpha=alpha, batch_size=batch_size,
+            learning_rate=learning_rate, learning_rate_init=learning_rate_init, power_t=power_t, max_iter=max_iter,
+            shuffle=shuffle, random_state=random_state, tol=tol, verbose=verbose, warm_start=warm_start,
+            momentum=momentum, nesterovs_momentum=nesterovs_momentum, early_stopping=early_stopping,
+            validation_fraction=validation_fraction, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon,
+            n_iter_no_change=n_iter_no_change, max_fun=max_fun)
+        self.dropout, self.optimizer, self.clip, self.scoring = dropout, optimizer, clip, scoring
+        self.keep_optimizer, self.time_limit = keep_optimizer, time_limit
+        self.dtype, self.n_threads, self.backend = dtype, n_threads, backend
+
+    def predict(self, X):
+        """Predict the numbers of the rows of X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The inputs.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The numbers, in the dtype of ``coefs_``.
+        """
+        if "coefs_" not in self.__dict__:
+            check_is_fitted(self)
+        outputs = self._forward_pass_fast(X)
+        return outputs[:, 0] if self.n_outputs_ == 1 else outputs
+
+    @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
+        """Go on with one iteration over the given rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            What a row counts in the loss.
+        X_val, y_val : array-like, default=None
+            Rows to validate with; with ``early_stopping`` the model has its best weights, and stays as it is, when
+            their score has not improved in ``n_iter_no_change`` calls: ``early_stopped_``.
+
+        Returns
+        -------
+        self : object
+        """
+        return self._fit(X, y, sample_weight, incremental=True, X_val=X_val, y_val=y_val)
+
+    # -- what a fit asks ---------------------------------------------------------------------------
+
+    @property
+    def _loss(self):
+        return OF_NUMBERS.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss
+
+    @property
+    def _outputs_per_loss(self):
+        """k where scikit-learn's loss is the sum over k outputs, and ours the mean."""
+        return self.n_outputs_ if self.loss == "poisson" else 1
+
+    def _reporter(self, rows, penalized=False):
+        """-> function, our loss as scikit-learn's: of the squared error half the mean, of poisson the half deviance."""
+        k = self.n_outputs_
+        if self.loss == "poisson":
+            t = rows.targets
+            least = np.average(xlogy(t, t) - t, axis=0, weights=rows.weight).sum()
+            return lambda loss: k * loss + least
+        if self.loss != "squared_error" or k == 1:
+            return lambda loss: loss
+        penalty = 0.0
+        if penalized:
+            squares = sum(np.square(w, dtype=np.float64).sum() for w in self._trainer.network.parameters.values()
+                          if w.ndim == 2)
+            batches = -(-rows.n // self._trainer._rows_per_step)
+            penalty = self.alpha / 2 * squares * batches / (rows.n if rows.weight is None else rows.weight.sum())
+        return lambda loss: (loss - penalty) / k + penalty
+
+    def _targets_of(self, y):
+        """-> (n,) or (n, n_outputs) numbers."""
+        return check_array(y, ensure_2d=False, dtype="numeric", input_name="y_val")
+
+    def _targets_of_loss(self, targets):
+        return targets
+
+    def _labels_of(self, targets):
+        return targets[:, 0] if targets.shape[1] == 1 else targets
+
+    def _weights(self, rows):
+        """Of the rows in the loss, or None."""
+        return rows.weight
