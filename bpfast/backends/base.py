@@ -274,7 +274,7 @@ class Plan(ABC):
             if workspace.begin == order.n:
                 workspace.diverged = workspace.diverged or state.not_finite()
                 if not workspace.diverged:
-                    workspace.end_epoch(-(-order.n // self.batch_size))
+                    workspace.end_epoch(self.penalties(state.all_arrays), -(-order.n // self.batch_size))
             if time.monotonic() >= end:
                 return
 
@@ -376,9 +376,10 @@ class Workspace:
         self.loss_sum = self.weight_sum = 0.0
         self.began = time.monotonic()
 
-    def end_epoch(self, n_batches):
-        """The epoch is done."""
-        of_mean, of_sum = self.penalties
+    def end_epoch(self, penalties, n_batches):
+        """The epoch is done; its penalty is the mean over its steps, from those when it began and when it ends."""
+        share = (n_batches + 1) / (2 * n_batches)
+        of_mean, of_sum = (share * before + (1 - share) * after for before, after in zip(self.penalties, penalties))
         loss = (self.loss_sum + n_batches * of_sum) / self.weight_sum + of_mean
         self.finished.append((loss, time.monotonic() - self.began, self.steps))
         self.epoch, self.left, self.begun, self.rows = self.epoch + 1, self.left - 1, False, None

@@ -35,8 +35,9 @@ classes_ : ndarray or list of ndarray of shape (n_classes,)
 True
 """)
 class MLPClassifier(Perceptron, neural_network.MLPClassifier):
+    _twin = neural_network.MLPClassifier
     _parameter_constraints = {
-        **neural_network.MLPClassifier._parameter_constraints, **CONSTRAINTS,
+        **_twin._parameter_constraints, **CONSTRAINTS,
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 

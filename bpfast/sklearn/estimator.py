@@ -1,5 +1,6 @@
 """What both estimators are: scikit-learn's checks and attributes around a Trainer that does the work."""
 
+import copy
 from numbers import Integral, Real
 from operator import is_not
 
@@ -37,7 +38,24 @@ CONSTRAINTS = {  # of parameters that scikit-learn has not, or not so wide
     "backend": [StrOptions({"auto", "native", "numba", "numpy"})],
 }
 
+OF_ONE_KIND = {  # attributes that only one of both libraries has
+    "_trainer", "_known", "_made_with", "_best", "early_stopped_", "validation_loss_curve_",
+    "_optimizer", "_best_coefs", "_best_intercepts", "_coef_indptr", "_intercept_indptr", "_skl_callbacks"}
 FTOL = 2.220446049250313e-09  # of SciPy, with which scikit-learn minimizes
+
+
+class EarlyAdam(Adam):
+    """Adam with epsilon added to the root of v before its bias is corrected.
+
+    Source: Kingma & Ba 2015, section 2, last paragraph, with epsilon for the paper's epsilon hat.
+    """
+
+    __slots__ = ()
+
+    def coefficients_at(self, t, rates):
+        table = super().coefficients_at(t, rates)
+        table[:, -1] = self.epsilon
+        return table
 
 
 class Perceptron(CallbackSupportMixin):
@@ -84,6 +102,45 @@ class Perceptron(CallbackSupportMixin):
         """
         check_is_fitted(self)
         return self._trainer_now()
+
+    @classmethod
+    def from_sklearn(cls, model):
+        """A model like a fitted one of scikit-learn: its parameters, weights and curves.
+
+        What the optimizer remembers is not taken: `partial_fit` goes on with a new one.
+
+        Parameters
+        ----------
+        model : sklearn.neural_network.MLPClassifier or MLPRegressor
+            Of the same kind.
+
+        Returns
+        -------
+        model : object
+            Of this class.
+        """
+        if not isinstance(model, cls._twin) or isinstance(model, Perceptron):
+            raise TypeError(f"from_sklearn takes a fitted sklearn.neural_network.{cls._twin.__name__}, got {model!r}")
+        check_is_fitted(model)
+        return _with_attributes(cls(**model.get_params()), model, early_stopped_=False, validation_loss_curve_=None)
+
+    def to_sklearn(self):
+        """A model of scikit-learn like this fitted one: its parameters, weights and curves.
+
+        Parameters that scikit-learn has not are left out, and what the optimizer remembers.  Raises ValueError for an
+        activation or a loss that it has not.
+
+        Returns
+        -------
+        model : sklearn.neural_network.MLPClassifier or MLPRegressor
+        """
+        check_is_fitted(self)
+        self._trainer_now()
+        kind = self._twin
+        model = kind(**{name: getattr(self, name) for name in kind._get_param_names()})
+        model._validate_params()
+        best = {"_best_coefs": copy.deepcopy(self.coefs_), "_best_intercepts": copy.deepcopy(self.intercepts_)}
+        return _with_attributes(model, self, **best)
 
     # -- predictions -------------------------------------------------------------------------------
 
@@ -235,7 +292,7 @@ class Perceptron(CallbackSupportMixin):
         if self.solver == "lbfgs":
             return LBFGS(gradient_tolerance=self.tol / k, loss_tolerance=FTOL)
         if self.solver == "adam":
-            return Adam(rate, self.beta_1, self.beta_2, self.epsilon / k)
+            return EarlyAdam(rate, self.beta_1, self.beta_2, self.epsilon / k)
         if self.momentum == 0:
             return SGD(rate * k)
         return (Nesterov if self.nesterovs_momentum else Momentum)(rate * k, self.momentum)
@@ -252,6 +309,13 @@ class Perceptron(CallbackSupportMixin):
         super().__setstate__(state)
         if self.__dict__.get("_trainer") is not None:
             self._share_arrays()
+
+
+def _with_attributes(model, other, **more):
+    """A model with copies of what another of its kind has learned."""
+    learned = {name: value for name, value in vars(other).items() if name not in {*other.get_params(), *OF_ONE_KIND}}
+    vars(model).update(copy.deepcopy(learned), **more)
+    return model
 
 
 def _ours(activation):

@@ -190,7 +190,11 @@ class Fit:
         return stops
 
     def _set_rate(self, rate):
-        optimizer = self.trainer.optimizer
+        """Go on at another rate, with the velocities of before, which are the rate times what our momentum keeps."""
+        optimizer, state = self.trainer.optimizer, self.trainer._state
+        ratio = optimizer.learning_rate / rate
+        state.load_slots({slot: {name: ratio * array for name, array in arrays.items()}
+                          for slot, arrays in state.slots().items()})
         self.trainer.optimizer = type(optimizer)(**{**optimizer._fields(), "learning_rate": rate})
 
     # -- L-BFGS ------------------------------------------------------------------------------------

@@ -34,8 +34,9 @@ loss : {"squared_error", "poisson", "absolute_error", "huber", "quantile", "log_
 True
 """)
 class MLPRegressor(Perceptron, neural_network.MLPRegressor):
+    _twin = neural_network.MLPRegressor
     _parameter_constraints = {
-        **neural_network.MLPRegressor._parameter_constraints, **CONSTRAINTS,
+        **_twin._parameter_constraints, **CONSTRAINTS,
         "loss": [StrOptions({"poisson", *OF_NUMBERS}), Loss],
     }
 
@@ -122,7 +123,7 @@ class MLPRegressor(Perceptron, neural_network.MLPRegressor):
         if penalized:
             squares = sum(np.square(w, dtype=np.float64).sum() for w in self._trainer.network.parameters.values()
                           if w.ndim == 2)
-            batches = -(-rows.n // self._trainer._rows_per_step)
+            batches = 1 if self._is_lbfgs else -(-rows.n // self._trainer._rows_per_step)
             penalty = self.alpha / 2 * squares * batches / (rows.n if rows.weight is None else rows.weight.sum())
         return lambda loss: (loss - penalty) / k + penalty
 

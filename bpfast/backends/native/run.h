@@ -430,7 +430,11 @@ static void bp_train_epochs(bp_run *run, bp_course *at, bp_epochs *epochs, ptrdi
         at->diverged = !run->kernels->all_finite(run->job.parameters, n_parameters);
         if (at->diverged) break;
         const ptrdiff_t n_batches = (at->n_rows - 1) / at->batch_size + 1;
-        const double loss = (at->loss_sum + (double)n_batches * epochs->penalties[1]) / at->weight_sum + epochs->penalties[0];
+        double after[2];
+        run->kernels->penalties(after, &run->job);
+        const double *before = epochs->penalties, share = (double)(n_batches + 1) / (double)(2 * n_batches);
+        const double of_mean = share * before[0] + (1 - share) * after[0], of_sum = share * before[1] + (1 - share) * after[1];
+        const double loss = (at->loss_sum + (double)n_batches * of_sum) / at->weight_sum + of_mean;
         epochs->done[epochs->n_done++] = (struct bp_epoch){loss, now - epochs->began, at->step};
         epochs->epoch++;
         epochs->begun = 0;
