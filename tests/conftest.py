@@ -6,6 +6,8 @@ import signal
 import tempfile
 from pathlib import Path
 
+os.environ["SCIPY_ARRAY_API"] = "1"  # before SciPy is imported: some of scikit-learn's checks need it
+
 import hypothesis
 import matplotlib  # noqa: F401
 import numba  # noqa: F401

@@ -141,9 +141,9 @@ class Fit:
         if model.verbose:
             print(f"Iteration {model.n_iter_}, loss = {model.loss_:.8f}")
         if not self.scores:
-            stays = model.loss_ > model.best_loss_ - model.tol
-            model._no_improvement_count = model._no_improvement_count + 1 if stays else 0
-            model.best_loss_ = min(model.best_loss_, model.loss_)
+            best = math.inf if model.best_loss_ is None else model.best_loss_  # None after early stopping
+            model._no_improvement_count = model._no_improvement_count + 1 if model.loss_ > best - model.tol else 0
+            model.best_loss_ = min(best, model.loss_)
 
     def _validate(self):
         """Look at the rows held out, and keep the weights if they are the best so far."""
