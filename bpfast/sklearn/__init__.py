@@ -6,7 +6,10 @@ besides are keywords.  Needs scikit-learn 1.9 or later (extra "sklearn").
 
 from ..extras import need
 
-need("sklearn.callback", "bpfast.sklearn")  # of 1.9 and later
+version = need("sklearn", "bpfast.sklearn").__version__
+if tuple(map(int, version.split(".")[:2])) < (1, 9):
+    raise ImportError(f"bpfast.sklearn needs scikit-learn 1.9 or later, this is {version}: "
+                      'python -m pip install "bpfast[sklearn]"')
 
 from .classifier import MLPClassifier  # noqa: E402
 from .fit import NotFiniteError  # noqa: E402

@@ -263,7 +263,7 @@ class Perceptron(CallbackSupportMixin):
         network = Network(layers, input_shape=len(self.coefs_[0]), dtype=dtype, seed=0)
         self._known, self._made_with = [*self.coefs_, *self.intercepts_], self._settings()
         network.adopt([array for pair in zip(self.coefs_, self.intercepts_) for array in pair])
-        return Trainer(network, seed=seed, backend=self.backend, n_threads=self.n_threads, **self._made_with)
+        return Trainer(network, seed=seed, **self._made_with)
 
     def _share_arrays(self):
         """coefs_ and intercepts_ are those of the trainer's network."""
@@ -284,6 +284,8 @@ class Perceptron(CallbackSupportMixin):
             "batch_size": 200 if self.batch_size == "auto" else int(self.batch_size),
             "regularizer": (L2OfSum(self.alpha / k),) if self.alpha else (),
             "clip": self.clip,
+            "backend": self.backend,
+            "n_threads": self.n_threads,
         }
 
     def _new_optimizer(self, k):

@@ -138,12 +138,15 @@ class Fit:
         model.t_ += self.rows.n
         model.loss_ = self.report(loss)
         model.loss_curve_.append(model.loss_)
-        if model.verbose:
-            print(f"Iteration {model.n_iter_}, loss = {model.loss_:.8f}")
+        self.tell(model.loss_)
         if not self.scores:
             best = math.inf if model.best_loss_ is None else model.best_loss_  # None after early stopping
             model._no_improvement_count = model._no_improvement_count + 1 if model.loss_ > best - model.tol else 0
             model.best_loss_ = min(best, model.loss_)
+
+    def tell(self, loss):
+        if self.model.verbose:
+            print(f"Iteration {self.model.n_iter_}, loss = {loss:.8f}")
 
     def _validate(self):
         """Look at the rows held out, and keep the weights if they are the best so far."""
@@ -258,6 +261,7 @@ class Looks(Callback):
 
     def epoch(self, trainer, figures):
         self._fit.model.n_iter_ += 1
+        self._fit.tell(figures["loss"])
         ends = self._fit._end_step(self._step)
         if not ends and self._fit.model.n_iter_ < self._fit.model.max_iter:
             self._step = self._fit._begin_step()
