@@ -20,8 +20,15 @@ class_weight : dict, "balanced" or None, default=None
     Multiplies the weights of the rows of each class, as in scikit-learn's other classifiers; not for indicators of
     several labels.
 """, """
-classes_ : ndarray or list of ndarray of shape (n_classes,)
+classes_ : ndarray of shape (n_classes,)
     The labels.
+""", """
+MLPRegressor : The same for numbers.
+sklearn.neural_network.MLPClassifier : The original.
+bpfast.Trainer : Networks of any layers; `get_trainer` gives that of a model.
+""", """
+Two classes, or indicators of several labels, have sigmoid outputs and the binary cross-entropy, added up over the
+labels; more classes have softmax and the cross-entropy.
 """, """
 >>> from bpfast.sklearn import MLPClassifier
 >>> from sklearn.datasets import load_breast_cancer
@@ -30,7 +37,7 @@ classes_ : ndarray or list of ndarray of shape (n_classes,)
 >>> from sklearn.preprocessing import StandardScaler
 >>> X, y = load_breast_cancer(return_X_y=True)
 >>> X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
->>> model = make_pipeline(StandardScaler(), MLPClassifier(random_state=0, max_iter=300))
+>>> model = make_pipeline(StandardScaler(), MLPClassifier(dropout=0.2, random_state=0, max_iter=300))
 >>> model.fit(X_train, y_train).score(X_test, y_test) > 0.95
 True
 """)
@@ -96,13 +103,16 @@ class MLPClassifier(Perceptron, neural_network.MLPClassifier):
             What a row counts in the loss.
         classes : array of shape (n_classes,), default=None
             All labels there will be; needed in the first call.
-        X_val, y_val : array-like, default=None
-            Rows to validate with; with ``early_stopping`` the model has its best weights, and stays as it is, when
-            their score has not improved in ``n_iter_no_change`` calls: ``early_stopped_``.
+        X_val : array-like or sparse matrix of shape (n_rows, n_features), default=None
+            Rows to validate with; with `early_stopping` the model has its best weights, and stays as it is, when
+            their score has not improved in more than `n_iter_no_change` calls: `early_stopped_`.
+        y_val : array-like, default=None
+            What belongs to X_val, as y.
 
         Returns
         -------
         self : object
+            The model.
         """
         if self.class_weight == "balanced":
             raise ValueError("class_weight='balanced' is not for partial_fit, which does not see all rows: give the "

@@ -80,9 +80,11 @@ class Perceptron(CallbackSupportMixin):
             Class labels, indicators of labels, or numbers.
         sample_weight : array-like of shape (n_samples,), default=None
             What a row counts in the loss.
-        X_val, y_val : array-like, default=None
+        X_val : array-like or sparse matrix of shape (n_rows, n_features), default=None
             Rows to validate with, in place of a share of X: `validation_loss_curve_` has their loss after every
             iteration, and with `early_stopping` their score decides.
+        y_val : array-like, default=None
+            What belongs to X_val, as y.
 
         Returns
         -------
@@ -92,13 +94,15 @@ class Perceptron(CallbackSupportMixin):
         return self._fit(X, y, sample_weight, X_val=X_val, y_val=y_val)
 
     def get_trainer(self):
-        """The :class:`bpfast.Trainer` of the fitted model, to go on with.
+        """Give the Trainer of the fitted model, to go on with.
 
-        Its network is that of the model: ``coefs_`` and ``intercepts_`` are its weights and biases.
+        Its network is that of the model: `coefs_` and `intercepts_` are its weights and biases. Classes are for it
+        numbers, 0, 1, ..., in the order of `classes_`.
 
         Returns
         -------
         trainer : bpfast.Trainer
+            Its history is that of the last `fit`, and of every `partial_fit` since.
         """
         check_is_fitted(self)
         return self._trainer_now()

@@ -19,11 +19,19 @@ OF_NUMBERS = {"absolute_error": "mean_absolute_error"} | {  # names of losses ->
 
 
 @documented("Multi-layer Perceptron regressor, which minimizes the squared error or another loss.", """
-loss : {"squared_error", "poisson", "absolute_error", "huber", "quantile", "log_cosh"} or loss, \\
-        default="squared_error"
-    "poisson" predicts with exp, the others with the identity.  With hyperparameters, or of one's own, a loss of
-    bpfast: `bpfast.LOSSES["quantile"](q=0.9)`, or a function with `@bpfast.loss`.
+loss : str or bpfast loss, default="squared_error"
+    One of "squared_error", "poisson", "absolute_error", "huber", "quantile", "log_cosh", or by bpfast's name; with
+    hyperparameters, as `bpfast.LOSSES["quantile"](q=0.9)`; or one's own, made with `@bpfast.loss`. "poisson" predicts
+    with exp, the others with the identity.
 """, "", """
+MLPClassifier : The same for classes.
+sklearn.neural_network.MLPRegressor : The original.
+bpfast.Trainer : Networks of any layers; `get_trainer` gives that of a model.
+""", """
+`loss_` is scikit-learn's: of "squared_error" half the mean of the squares, of "poisson" half the deviance.
+
+Targets far from size 1 are learned slowly: `sklearn.compose.TransformedTargetRegressor` scales them.
+""", """
 >>> from bpfast.sklearn import MLPRegressor
 >>> from sklearn.datasets import make_regression
 >>> from sklearn.model_selection import train_test_split
@@ -89,13 +97,16 @@ class MLPRegressor(Perceptron, neural_network.MLPRegressor):
             The numbers.
         sample_weight : array-like of shape (n_samples,), default=None
             What a row counts in the loss.
-        X_val, y_val : array-like, default=None
-            Rows to validate with; with ``early_stopping`` the model has its best weights, and stays as it is, when
-            their score has not improved in ``n_iter_no_change`` calls: ``early_stopped_``.
+        X_val : array-like or sparse matrix of shape (n_rows, n_features), default=None
+            Rows to validate with; with `early_stopping` the model has its best weights, and stays as it is, when
+            their score has not improved in more than `n_iter_no_change` calls: `early_stopped_`.
+        y_val : array-like, default=None
+            What belongs to X_val, as y.
 
         Returns
         -------
         self : object
+            The model.
         """
         return self._fit(X, y, sample_weight, incremental=True, X_val=X_val, y_val=y_val)
 
