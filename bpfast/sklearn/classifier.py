@@ -117,6 +117,11 @@ class MLPClassifier(Perceptron, neural_network.MLPClassifier):
         return "cross_entropy" if self.out_activation_ == "softmax" else "binary_cross_entropy"
 
     @property
+    def _metric(self):
+        """That of ``score``; None where rows have several labels, of which that counts only all together."""
+        return "accuracy" if self.out_activation_ == "softmax" or self.n_outputs_ == 1 else None
+
+    @property
     def _outputs_per_loss(self):
         """k where scikit-learn's loss is the sum over k outputs, and ours the mean."""
         return self.n_outputs_ if self.out_activation_ == "logistic" else 1

@@ -227,6 +227,7 @@ class Perceptron(CallbackSupportMixin):
             "batch_size": 200 if self.batch_size == "auto" else int(self.batch_size),
             "regularizer": (L2OfSum(self.alpha / k),) if self.alpha else (),
             "clip": self.clip,
+            "metrics": self._metric or (),
         }
 
     def _new_optimizer(self, k):

@@ -100,6 +100,8 @@ class MLPRegressor(Perceptron, neural_network.MLPRegressor):
 
     # -- what a fit asks ---------------------------------------------------------------------------
 
+    _metric = "r2"
+
     @property
     def _loss(self):
         return OF_NUMBERS.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss
