@@ -107,6 +107,11 @@ def other_fits(rounds):
     for n in LBFGS_ITERATIONS:
         table.compare(f"64-50, digits, lbfgs, {n} iterations at most", "float64",
                       fit(10, X / 16, y, hidden_layer_sizes=(50,), solver="lbfgs", max_iter=n), 1)
+    X, y = data((500, 20), 2, "float64")
+    few = {"hidden_layer_sizes": (20,), "max_iter": 100, "n_iter_no_change": 100}
+    table.compare("20-20, 2 classes, 500 rows, early stopping, 100 epochs", "float64",
+                  fit(2, X, y, early_stopping=True, **few), 1)
+    table.compare("the same, partial_fit", "float64", partial_fit(2, X, y, **few), 1)
     for dtype in common.DTYPES:
         X = scipy.sparse.random(5000, 20_000, 0.005, "csr", dtype, SEED)
         table.compare("20000-100, 2 classes, batch 200, 5000 sparse rows (0.5 %), 2 epochs", dtype,
@@ -130,6 +135,16 @@ TABLES = {"fit": fits, "other": other_fits, "predict": predictions}
 def fit(n_out, X, y, **settings):
     """-> what makes whole fits, each of a model anew."""
     return lambda estimators, **options: lambda: new(estimators, n_out, **settings, **options).fit(X, y)
+
+
+def partial_fit(n_out, X, y, **settings):
+    """-> what makes single epochs of one model, a call each."""
+
+    def make(estimators, **options):
+        model = new(estimators, n_out, **settings, **options).fit(X, y)
+        return lambda: model.partial_fit(X, y)
+
+    return make
 
 
 def predict(n, n_out, dtype):
