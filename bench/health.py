@@ -87,14 +87,18 @@ def look(m, extremes):
 
 def load(path):
     """-> X standardised, y, number of classes."""
-    with np.load(path) as data:
-        if "X" in data:
-            X, y = data["X"], data["y"]
-        else:  # numbers, and categories that become one-hot
-            X = [data["X_num_train"]] + [column[:, None] == np.unique(column) for column in data["X_cat_train"].T]
-            X, y = np.hstack(X).astype(np.float32), data["y_train"]
+    X, y = read(path)
     deviation = X.std(axis=0)
     return (X - X.mean(axis=0)) / np.where(deviation > 0, deviation, 1), y, int(y.max()) + 1
+
+
+def read(path):
+    """-> X as it is, y."""
+    with np.load(path) as data:
+        if "X" in data:
+            return data["X"], data["y"]
+        X = [data["X_num_train"]] + [column[:, None] == np.unique(column) for column in data["X_cat_train"].T]
+        return np.hstack(X).astype(np.float32), data["y_train"]  # numbers, and categories that become one-hot
 
 
 def parser():

@@ -55,16 +55,10 @@ class MLPClassifier(Perceptron, neural_network.MLPClassifier):
                  n_iter_no_change=10, max_fun=15000,
                  dropout=0.0, class_weight=None, optimizer=None, clip=None, scoring=None, keep_optimizer=False,
                  time_limit=None, dtype=None, n_threads=None, backend="auto"):
-        super().__init__(
-            hidden_layer_sizes, activation, solver=solver, alpha=alpha, batch_size=batch_size,
-            learning_rate=learning_rate, learning_rate_init=learning_rate_init, power_t=power_t, max_iter=max_iter,
-            shuffle=shuffle, random_state=random_state, tol=tol, verbose=verbose, warm_start=warm_start,
-            momentum=momentum, nesterovs_momentum=nesterovs_momentum, early_stopping=early_stopping,
-            validation_fraction=validation_fraction, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon,
-            n_iter_no_change=n_iter_no_change, max_fun=max_fun)
-        self.dropout, self.class_weight, self.optimizer, self.clip = dropout, class_weight, optimizer, clip
-        self.scoring, self.keep_optimizer, self.time_limit = scoring, keep_optimizer, time_limit
-        self.dtype, self.n_threads, self.backend = dtype, n_threads, backend
+        given = dict(locals())
+        del given["self"]
+        vars(self).update(given)
+        self.loss = "log_loss"  # as scikit-learn's
 
     def predict(self, X):
         """Predict the classes of the rows of X.
@@ -126,6 +120,11 @@ class MLPClassifier(Perceptron, neural_network.MLPClassifier):
     @property
     def _loss(self):
         return "cross_entropy" if self.out_activation_ == "softmax" else "binary_cross_entropy"
+
+    @property
+    def _metric(self):
+        """That of ``score``; None where rows have several labels, of which that counts only all together."""
+        return "accuracy" if self.out_activation_ == "softmax" or self.n_outputs_ == 1 else None
 
     @property
     def _outputs_per_loss(self):

@@ -290,6 +290,7 @@ class Perceptron(CallbackSupportMixin):
             "clip": self.clip,
             "backend": self.backend,
             "n_threads": self.n_threads,
+            "metrics": self._metric or (),
         }
 
     def _new_optimizer(self, k):

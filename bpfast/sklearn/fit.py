@@ -151,11 +151,13 @@ class Fit:
     def _validate(self):
         """Look at the rows held out, and keep the weights if they are the best so far."""
         model, held = self.model, self.held
-        loss = self.trainer.evaluate(held.X, self.held_targets, held.weight)["loss"]
-        model.validation_loss_curve_ = [*(model.validation_loss_curve_ or ()), self.report_held(loss)]
+        figures = self.trainer.evaluate(held.X, self.held_targets, held.weight)
+        if model.validation_loss_curve_ is None:
+            model.validation_loss_curve_ = []
+        model.validation_loss_curve_.append(self.report_held(figures["loss"]))
         if not self.scores:
             return
-        score = self._score()
+        score = self._score(figures)
         model.validation_scores_.append(score)
         if model.verbose:
             print(f"Validation score: {score:f}")
@@ -164,9 +166,11 @@ class Fit:
         if score > model.best_validation_score_:
             model.best_validation_score_, model._best = score, self.trainer.network.snapshot()
 
-    def _score(self):
+    def _score(self, figures):
         model, held = self.model, self.held
         if model.scoring is None:
+            if model._metric:  # without scikit-learn's checks, which take longer than an epoch of few rows
+                return figures[model._metric]
             return model._score(held.X, self.labels, sample_weight=held.weight)
         nameless = copy.copy(model)  # rows held out have no names of features
         nameless.__dict__.pop("feature_names_in_", None)

@@ -55,16 +55,9 @@ class MLPRegressor(Perceptron, neural_network.MLPRegressor):
                  beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
                  dropout=0.0, optimizer=None, clip=None, scoring=None, keep_optimizer=False, time_limit=None,
                  dtype=None, n_threads=None, backend="auto"):
-        super().__init__(
-            loss, hidden_layer_sizes, activation, solver=solver, alpha=alpha, batch_size=batch_size,
-            learning_rate=learning_rate, learning_rate_init=learning_rate_init, power_t=power_t, max_iter=max_iter,
-            shuffle=shuffle, random_state=random_state, tol=tol, verbose=verbose, warm_start=warm_start,
-            momentum=momentum, nesterovs_momentum=nesterovs_momentum, early_stopping=early_stopping,
-            validation_fraction=validation_fraction, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon,
-            n_iter_no_change=n_iter_no_change, max_fun=max_fun)
-        self.dropout, self.optimizer, self.clip, self.scoring = dropout, optimizer, clip, scoring
-        self.keep_optimizer, self.time_limit = keep_optimizer, time_limit
-        self.dtype, self.n_threads, self.backend = dtype, n_threads, backend
+        given = dict(locals())
+        del given["self"]
+        vars(self).update(given)
 
     def predict(self, X):
         """Predict the numbers of the rows of X.
@@ -111,6 +104,8 @@ class MLPRegressor(Perceptron, neural_network.MLPRegressor):
         return self._fit(X, y, sample_weight, incremental=True, X_val=X_val, y_val=y_val)
 
     # -- what a fit asks ---------------------------------------------------------------------------
+
+    _metric = "r2"
 
     @property
     def _loss(self):
