@@ -264,9 +264,10 @@ class Perceptron(CallbackSupportMixin):
         for size, activation, rate in zip(sizes, _each(self, "activation", sizes), _each(self, "dropout", sizes)):
             layers += [Dense(size, _ours(activation)), *([Dropout(rate)] if rate else [])]
         layers.append(Dense(self.n_outputs_, _ours(self.out_activation_)))
-        network = Network(layers, input_shape=len(self.coefs_[0]), dtype=dtype, seed=0)
+        network = Network(layers, dtype=dtype, seed=0)
         self._known, self._made_with = [*self.coefs_, *self.intercepts_], self._settings()
-        network.adopt([array for pair in zip(self.coefs_, self.intercepts_) for array in pair])
+        arrays = [array for pair in zip(self.coefs_, self.intercepts_) for array in pair]
+        network.adopt(arrays, input_shape=len(self.coefs_[0]))
         return Trainer(network, seed=seed, **self._made_with)
 
     def _share_arrays(self):
