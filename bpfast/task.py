@@ -52,7 +52,7 @@ class Task(NamedTuple):
         rows, weight = np.arange(self.n) if self.training is None else self.training, self.rows.weight
         if weight is not None:
             rows = rows[weight[rows] > 0]
-        return self.rows.take(rows[data.evenly(len(rows), width=self.rows.X[0].size, numbers=2e6)])
+        return self.rows.take(rows[data.evenly(len(rows), width=math.prod(self.rows.X.shape[1:]), numbers=2e6)])
 
     def all_rows(self):
         """-> Data of every row, where those not to learn from have weight zero."""

@@ -20,6 +20,7 @@ from .recording import Recording
 from .regularizers import check_clip, check_regularizer, restraints
 from .restarts import fit_often
 from .schedules import Schedule
+from .sparse import numbers
 from .standardization import learn_scale
 from .task import check_pair, check_rows, check_task
 
@@ -413,8 +414,8 @@ class Trainer:
         size = self._rows_per_step
         first = min(begin, len(order) - 1) // size * size
         culprit = find_culprit(self.network, broken, rows.X[order[first : first + size]])
-        X, back = rows.X, self.history.n_epochs
-        largest = max(float(np.abs(X[i : i + 4096]).max()) for i in range(0, len(X), 4096))
+        X, back = numbers(rows.X), self.history.n_epochs
+        largest = max(float(np.abs(X[i : i + 4096]).max()) for i in range(0, len(X), 4096)) if len(X) else 0.0
         cures = [f"a smaller learning rate (it is {self.optimizer.learning_rate})"]
         if largest > 10:
             cures.append(f"inputs scaled to mean 0 and deviation 1 (the largest is {largest:g})")

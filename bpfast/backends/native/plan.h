@@ -102,9 +102,18 @@ struct bp_instruction {
     double settings[2];             /* of a norm: eps, momentum; of noise: rate, number */
 };
 
+/* Lists of entries, numbers and their places: those of list i are starts[i] .. starts[i + 1]. */
+typedef struct {
+    ptrdiff_t *starts;
+    int32_t *places;
+    void *numbers;
+} bp_entries;
+enum { BP_OF_ROWS, BP_OF_COLUMNS }; /* a sparse block: of each row by column, of each column by row */
+
 /* One thread's view of a run: where everything is. */
 struct bp_job {
     const bp_value *values;
+    const bp_entries *x;            /* two, in the place of value 0, which only dense layers read; NULL: it is dense */
     void *work;                     /* the workspace's values and deltas */
     void *scratch;                  /* of this thread */
     void *parameters, *gradient, *slots[BP_MAX_SLOTS];
@@ -165,6 +174,9 @@ typedef struct {
     int type;                            /* one of BP_TYPES: as it stands, or as it is translated, */
     ptrdiff_t size;                      /* of so many bytes */
     bp_translate *translate;             /* NULL: as it stands */
+    const ptrdiff_t *starts;             /* of the numbers of every sparse row, and their end; NULL: rows are dense */
+    const void *columns;                 /* of these numbers */
+    int has_wide_columns;                /* int64, else int32 */
 } bp_table;
 
 /* Everything compiled for one CPU level and one real type. */
@@ -191,6 +203,9 @@ typedef struct {
     void (*dense_plain)(const bp_job *, const bp_instruction *, ptrdiff_t rows, const void *weight, const void *bias);
     void (*gather)(void *rows, ptrdiff_t ld, ptrdiff_t n, const bp_table *, const ptrdiff_t *order, ptrdiff_t begin,
                    ptrdiff_t end);
+    void (*gather_entries)(const bp_entries *of_rows, const bp_table *, const ptrdiff_t *order, ptrdiff_t begin,
+                           ptrdiff_t end);
+    void (*transpose_entries)(const bp_entries *x, ptrdiff_t rows, ptrdiff_t columns);
     void (*scatter)(void *out, const void *rows, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t n_rows);
     void (*convert)(void *reals, const double *numbers, ptrdiff_t n);
     int (*all_finite)(const void *reals, ptrdiff_t n);

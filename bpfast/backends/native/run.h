@@ -138,7 +138,7 @@ static void bp_do_stage(const bp_run *run, const bp_job *job, int stage, bp_part
     bp_pass *pass = bp_pass_of(run, stage, &it);
     if (pass) pass(job, it, part);
     else if (stage == 0) {
-        bp_gather_inputs(run, part.begin, part.end);
+        if (!run->job.x) bp_gather_inputs(run, part.begin, part.end);
         bp_gather_targets(run, part.begin, part.end);
     } else if (stage == bp_loss_stage(run)) bp_score(run, part.begin, part.end);
 }
@@ -287,6 +287,10 @@ typedef struct {
 /* A block of the batch: its losses are added up, and its gradient follows that of the blocks before it. */
 static void bp_do_block(bp_run *run, bp_course *at) {
     const int until = bp_loss_stage(run) + 1;
+    if (run->job.x) { /* alone: this takes little beside the step */
+        run->kernels->gather_entries(run->job.x, &run->X, run->order, run->first, run->first + run->rows);
+        run->kernels->transpose_entries(run->job.x, run->rows, run->job.values->n);
+    }
     if (run->team) bp_share_stages(run);
     else bp_do_stages(run, &run->job, 0, until, bp_rows(0, run->rows));
     double sum = at->loss_sum;

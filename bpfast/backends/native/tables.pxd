@@ -8,6 +8,7 @@ cdef const bp_update *find_update(const bp_kernels *kernels, op) except NULL
 cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcept nogil
 cdef int check_coefficients(Py_ssize_t n) except -1
 cdef bp_table table_of(array) except *
+cdef Arena room_for_entries(bp_entries *x, rows, Py_ssize_t n_rows, Py_ssize_t real_size, Arena before)
 cdef void *address(array, int flags=*) except? NULL
 cdef void *numbers(array, dtype, int flags=*) except? NULL
 
@@ -38,4 +39,4 @@ cdef class Sequence:
     cdef int output  # value
     cdef const bp_loss *loss
     cdef double loss_hyper[BP_MAX_HYPER]
-    cdef bint labels, reads_in_place, is_plain, mixes_rows
+    cdef bint labels, reads_in_place, reads_entries, is_plain, mixes_rows

@@ -18,6 +18,7 @@ import numpy as np
 from ... import config
 from ...ops.regularization import NO_RESTRAINT
 from ...ops.table import Activation, Loss
+from ...sparse import Rows
 from ..base import ACTIVATES, LINEAR, RELU, Noise, Norm, Window, gates, native_dtype
 
 cdef extern from "levels.h" nogil:
@@ -414,8 +415,9 @@ cdef class Sequence:
                 self.c[i].fused_adjoint, self.c[<int>reader].dx_end = True, end
         for i in range(self.n):
             bp_find_passes(&self.c[i])
-        self.reads_in_place = all(i.op == "dense" and program.width(i.output) > 1 for i in program.instructions
-                                  if 0 in i.inputs)
+        readers = [instruction for instruction in program.instructions if 0 in instruction.inputs]
+        self.reads_entries = not layout.of_input and all(i.op == "dense" for i in readers)
+        self.reads_in_place = all(i.op == "dense" and program.width(i.output) > 1 for i in readers)
         self.is_plain = all(i.op == "dense" or not (i.parameters or i.statistics) for i in program.instructions)
         self.output = program.output
         if loss is not None:
