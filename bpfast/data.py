@@ -284,6 +284,14 @@ def evenly(n, most=1000, *, width=1, numbers=2e7):
     return np.linspace(0, n - 1, min(n, most, max(32, int(numbers / width)))).astype(np.intp)
 
 
+def few_rows(rows, among=None):
+    """-> Data, a copy of at most 1000 of the rows, or of those ``among`` (k,) them, that weigh something; dense."""
+    among = np.arange(len(rows.X)) if among is None else among
+    if rows.weight is not None:
+        among = among[rows.weight[among] > 0]
+    return rows.take(among[evenly(len(among), width=math.prod(rows.X.shape[1:]), numbers=2e6)])
+
+
 def check_arrays(*groups):
     """Refuse NaN and infinity in a network's parameters and statistics."""
     for arrays in groups:
@@ -419,8 +427,7 @@ def _largest(dtype):
 
 def check_finite(array, name, dtype=np.float64):
     """Refuse NaN, infinity, and what is too large for the dtype, with the first place where it stands."""
-    if isinstance(array, Rows):
-        array, name = numbers(array), f"{name}.data"
+    rows, array = array, numbers(array)
     if array.dtype.kind != "f":
         return
     most, quick = _largest(dtype), array.dtype.char in "fd"
@@ -433,6 +440,7 @@ def check_finite(array, name, dtype=np.float64):
             place = np.argwhere(~finite)[0]
             value = block[tuple(place)]
             place[0] += begin
+            place = rows.place_of(place[0]) if isinstance(rows, Rows) else place
             where = f"{name}[{', '.join(map(str, place))}] is {value}"
             if np.isfinite(value):
                 wider = "" if dtype == np.float64 else ", or use dtype='float64'"

@@ -22,9 +22,12 @@ class Rows:
     def __len__(self):
         return self.shape[0]
 
+    def most_in(self, n):
+        """The most numbers that n of the rows have, or more."""
+        return min(len(self.values), n * self._longest)
+
     @cached_property
-    def most(self):
-        """The most numbers that a row has."""
+    def _longest(self):
         return int(np.diff(self.starts).max())
 
     def __getitem__(self, rows):
@@ -36,6 +39,10 @@ class Rows:
         dense = np.zeros((len(rows), self.shape[1]), self.dtype.newbyteorder("="))
         np.add.at(dense, (np.repeat(np.arange(len(rows)), counts), self.columns[places]), self.values[places])
         return dense
+
+    def place_of(self, k):
+        """-> the row and the column of number k of the values."""
+        return self.starts.searchsorted(k, "right") - 1, self.columns[k]
 
     def astype(self, dtype, order="C"):
         """-> dense (n, n_in), all rows."""

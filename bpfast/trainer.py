@@ -90,7 +90,8 @@ class Trainer:
         X : array (n, *input_shape)
             Vectors (n, n_in), sequences (n, length, channels) or images (n, height, width, channels).
             Of any real dtype, byte order and strides, a read-only memory map too: read in place, a batch at a time.
-            Lists, and arrays of objects, become arrays of float64 first.
+            Lists, and arrays of objects, become arrays of float64 first.  Vectors may be sparse, SciPy's CSR or CSC
+            (made CSR): only their entries are multiplied, by "numpy" and "numba" a batch is made dense.
         y : array
             Class labels (n,) or one-hot rows (n, n_out) for cross_entropy, else numbers (n, n_out) or (n,):
             in [0, 1] for binary_cross_entropy, not negative for poisson, -1 or +1 for hinge.  Where the outputs are
@@ -163,7 +164,7 @@ class Trainer:
     def predict(self, X):
         """Outputs (n, n_out) for the rows of X: probabilities for softmax; images (n, height, width, channels).
 
-        X is read in place, as in ``fit``.
+        X is read in place, as in ``fit``, and may be sparse.
         """
         X = self.network.inputs(X)
         return self.network.outputs(self._get_plan(), X)

@@ -27,7 +27,7 @@ cdef bp_table table_of(array) except *:
     cdef Py_buffer buffer
     if isinstance(array, Rows):
         table = table_of(array.values[None])
-        table.starts = <const Py_ssize_t *>numbers(array.starts, np.intp)
+        table.starts = <const Py_ssize_t *>address(array.starts)
         table.columns, table.has_wide_columns = address(array.columns), array.columns.itemsize == 8
         return table
     table.starts = NULL
@@ -52,21 +52,6 @@ cdef bp_table table_of(array) except *:
         table.column_stride = step or buffer.itemsize
     PyBuffer_Release(&buffer)
     return table
-
-
-cdef Arena room_for_entries(bp_entries *x, rows, Py_ssize_t n_rows, Py_ssize_t real_size, Arena before):
-    """-> the memory of x, by row and by column, for any n_rows of these rows: that of before, where it is enough."""
-    cdef Py_ssize_t most = min(len(rows.values), n_rows * rows.most), size = most * real_size
-    cdef Py_ssize_t starts = (n_rows + 1) * sizeof(Py_ssize_t), columns = (rows.shape[1] + 1) * sizeof(Py_ssize_t)
-    cdef Py_ssize_t needed = starts + columns + 2 * most * (real_size + sizeof(int32_t))
-    cdef Arena memory = before if before is not None and before.size >= needed else Arena(needed)
-    cdef char *at = memory.data
-    x[BP_OF_ROWS].starts, x[BP_OF_COLUMNS].starts = <Py_ssize_t *>at, <Py_ssize_t *>(at + starts)
-    at += starts + columns
-    x[BP_OF_ROWS].numbers, x[BP_OF_COLUMNS].numbers = at, at + size
-    at += 2 * size
-    x[BP_OF_ROWS].places, x[BP_OF_COLUMNS].places = <int32_t *>at, <int32_t *>at + most
-    return memory
 
 
 cdef void *address(array, int flags=0) except? NULL:

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 from posix.unistd cimport getpid
 
 from .run cimport *
-from .tables cimport Arena, Layout, Sequence, address, check_coefficients, copy_hyper, find_activation, find_update, moves_zeros, numbers, room_for_entries, table_of
+from .tables cimport Arena, Layout, Sequence, address, check_coefficients, copy_hyper, find_activation, find_update, moves_zeros, numbers, table_of
 
 import numpy as np
 
@@ -185,7 +185,7 @@ cdef class Buffers:
         self.scratch_for(1)
 
     cdef int reserve(self, Py_ssize_t n_rows, Py_ssize_t unused) except -1:
-        """Make room for blocks of so many rows, without the first numbers of each where they are ``unused``."""
+        """Make room for blocks of so many rows, each without its first numbers, so many, that are unused."""
         cdef bp_value *values = <bp_value *>self.values.data
         cdef const bp_value *of_one_row = self.layout.values
         cdef int i
@@ -193,15 +193,16 @@ cdef class Buffers:
         if n_rows <= self.n_rows and unused == self.unused:
             return 0
         self.unused = unused
-        self.work = Arena((n_rows * (self.layout.row_size - unused) + self.layout.kept_size) * self.run.kernels.real_size)
+        cdef Py_ssize_t size = self.run.kernels.real_size
+        self.work = Arena((n_rows * (self.layout.row_size - unused) + self.layout.kept_size) * size)
         self.targets = Arena(n_rows * of_one_row[self.training.output].ld * 8)
         self.losses, self.shares = Arena(n_rows * sizeof(double)), Arena(n_rows * sizeof(double))
         for i in range(self.layout.n_values):
             values[i] = of_one_row[i]
-            values[i].value, values[i].before = n_rows * (of_one_row[i].value - unused), n_rows * (of_one_row[i].before - unused)
-            values[i].noted, values[i].delta = n_rows * (of_one_row[i].noted - unused), n_rows * (of_one_row[i].delta - unused)
-            values[i].kept = n_rows * (self.layout.row_size - unused) + of_one_row[i].kept
-        self.run.job.values, self.run.job.work = values, self.work.data
+            values[i].value, values[i].before = n_rows * of_one_row[i].value, n_rows * of_one_row[i].before
+            values[i].noted, values[i].delta = n_rows * of_one_row[i].noted, n_rows * of_one_row[i].delta
+            values[i].kept = n_rows * self.layout.row_size + of_one_row[i].kept
+        self.run.job.values, self.run.job.work = values, self.work.data - n_rows * unused * size
         self.run.targets, self.run.shares = self.targets.data, <double *>self.shares.data
         self.n_rows = n_rows
         return 0
@@ -243,10 +244,13 @@ cdef class Buffers:
         """
         cdef bp_run *run = &self.run
         cdef const bp_value *x = self.layout.values
+        cdef Py_ssize_t most
         run.X, run.job.x = table_of(X), NULL
         if run.X.starts != NULL and sequence.reads_entries:
             self.reserve(batch if sequence.mixes_rows else min(batch, ROWS_PER_BLOCK), x.value + x.ld)
-            self.entries = room_for_entries(self.x, X, self.n_rows, run.kernels.real_size, self.entries)
+            most = X.most_in(self.n_rows)
+            self.entries = Arena(bp_size_of_entries(run.kernels, self.n_rows, x.n, most))
+            bp_place_entries(self.x, run.kernels, self.entries.data, self.n_rows, x.n, most)
             run.job.x = self.x
         else:
             self.reserve(batch if sequence.mixes_rows else 0, 0)
@@ -388,7 +392,9 @@ cdef class Buffers:
     cdef bint holds_rows(self, const bp_table *X, Py_ssize_t n) noexcept nogil:
         """Whether X holds rows of n reals as they are in a workspace, but for the padding."""
         cdef Py_ssize_t size = self.run.kernels.real_size
-        return (X.starts == NULL and X.is_flat and X.translate == NULL and X.type == (BP_float if size == 4 else BP_double) and X.column_stride == size
+        if X.starts != NULL:
+            return False
+        return (X.is_flat and X.translate == NULL and X.type == (BP_float if size == 4 else BP_double) and X.column_stride == size
                 and X.row_stride == n * size and (X.data - self.work.data) % size == 0)
 
     cdef bint infer(self, parameters, X, data, order, outputs, values) except -1:
@@ -436,13 +442,10 @@ cdef class Buffers:
                             x.value = (run.X.data - self.work.data) // kernels.real_size + run.first * x.n
                             x.ld = x.n
                         elif run.job.x != NULL:
-                            kernels.gather_entries(run.job.x, &run.X, run.order, run.first, run.first + run.rows)
+                            bp_gather_entries(kernels, run.job.x, &run.X, run.order, run.first, run.first + run.rows)
                         else:
                             bp_gather_inputs(run, 0, run.rows)
-                        if run.job.x != NULL:
-                            finite = kernels.all_finite(self.x[BP_OF_ROWS].numbers, self.x[BP_OF_ROWS].starts[run.rows])
-                        else:
-                            finite = kernels.all_finite(bp_row_of(run, x.value, x, 0), run.rows * x.ld)
+                        finite = bp_reads_finite(run)
                         if not finite:
                             break
                         for s in range(sequence.n):

@@ -278,53 +278,6 @@ static void gather_translated(real *row, const char *from, const bp_table *table
 
 enum { BP_real = REAL_IS_FLOAT ? BP_float : BP_double };
 
-/* n numbers of the table. */
-static void gather_numbers(real *row, const char *from, const bp_table *table, ptrdiff_t n) {
-    if (table->translate) gather_translated(row, from, table, n);
-    else gather_row[table->type](row, from, table->column_stride, n);
-}
-
-static ptrdiff_t column_of(const bp_table *table, ptrdiff_t entry) {
-    return table->has_wide_columns ? (ptrdiff_t)((const int64_t *)table->columns)[entry]
-                                   : ((const int32_t *)table->columns)[entry];
-}
-
-static void gather_sparse(real *row, const bp_table *table, ptrdiff_t i, ptrdiff_t n) {
-    memset(row, 0, (size_t)n * sizeof(real));
-    for (ptrdiff_t e = table->starts[i]; e < table->starts[i + 1]; e++) {
-        real number;
-        gather_numbers(&number, table->data + e * table->column_stride, table, 1);
-        row[column_of(table, e)] += number;
-    }
-}
-
-/* The entries of rows order[begin .. end] of a sparse table, or of rows begin .. end where there is no order. */
-static void gather_entries(const bp_entries *of_rows, const bp_table *table, const ptrdiff_t *order, ptrdiff_t begin,
-                           ptrdiff_t end) {
-    ptrdiff_t to = 0;
-    for (ptrdiff_t i = begin; i < end; i++) {
-        const ptrdiff_t *starts = table->starts + (order ? order[i] : i), n = starts[1] - starts[0];
-        of_rows->starts[i - begin] = to;
-        gather_numbers((real *)of_rows->numbers + to, table->data + starts[0] * table->column_stride, table, n);
-        for (ptrdiff_t e = starts[0]; e < starts[1]; e++) of_rows->places[to++] = (int32_t)column_of(table, e);
-    }
-    of_rows->starts[end - begin] = to;
-}
-
-/* The entries of the columns of a block, rows in order: a counting sort, whose starts are at first the ends. */
-static void transpose_entries(const bp_entries *x, ptrdiff_t rows, ptrdiff_t columns) {
-    const bp_entries from = x[BP_OF_ROWS], to = x[BP_OF_COLUMNS];
-    memset(to.starts, 0, (size_t)(columns + 1) * sizeof(ptrdiff_t));
-    for (ptrdiff_t e = 0; e < from.starts[rows]; e++) to.starts[from.places[e]]++;
-    for (ptrdiff_t k = 0; k < columns; k++) to.starts[k + 1] += to.starts[k];
-    for (ptrdiff_t r = rows - 1; r >= 0; r--)
-        for (ptrdiff_t e = from.starts[r + 1] - 1; e >= from.starts[r]; e--) {
-            const ptrdiff_t at = --to.starts[from.places[e]];
-            to.places[at] = (int32_t)r;
-            ((real *)to.numbers)[at] = ((const real *)from.numbers)[e];
-        }
-}
-
 /* Rows order[begin .. end] of the table, or rows begin .. end where there is no order. */
 static void gather(void *rows, ptrdiff_t ld, ptrdiff_t n, const bp_table *table, const ptrdiff_t *order,
                    ptrdiff_t begin, ptrdiff_t end) {
@@ -333,10 +286,10 @@ static void gather(void *rows, ptrdiff_t ld, ptrdiff_t n, const bp_table *table,
     for (ptrdiff_t i = begin; i < end; i++) {
         real *row = (real *)rows + (i - begin) * ld;
         const char *from = table->data + (order ? order[i] : i) * table->row_stride;
-        if (table->starts) gather_sparse(row, table, order ? order[i] : i, n);
-        else if (copies)
+        if (copies)
             for (ptrdiff_t j = 0; j < n; j += VL) store(row + j, load_first(from + j * (ptrdiff_t)sizeof(real), n - j));
-        else gather_numbers(row, from, table, n);
+        else if (table->translate) gather_translated(row, from, table, n);
+        else gather_row[table->type](row, from, table->column_stride, n);
     }
 }
 
@@ -392,6 +345,6 @@ const bp_kernels JOIN(bp_kernels_, CPU_LEVEL, REAL_NAME) = {
     .activations = activations, .losses = losses, .updates = updates, .ops = ops,
     .weight_size = weight_size, .scratch_size = scratch_size, .conv_scratch_size = conv_scratch_size, .pack = pack, .unpack = unpack,
     .add_penalties = add_penalties, .step_all = step_all, .limit_norms = limit_norms, .clean = clean, .by_slope = by_slope_adjoint,
-    .dense_plain = dense_plain, .gather = gather, .gather_entries = gather_entries, .transpose_entries = transpose_entries, .scatter = scatter, .convert = convert,
+    .dense_plain = dense_plain, .gather = gather, .scatter = scatter, .convert = convert,
     .all_finite = all_finite, .fill = fill, .powers = powers, .flat = flat, .active = active, .compare = compare,
     .permutation = permutation, .peak = peak};

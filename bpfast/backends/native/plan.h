@@ -203,9 +203,6 @@ typedef struct {
     void (*dense_plain)(const bp_job *, const bp_instruction *, ptrdiff_t rows, const void *weight, const void *bias);
     void (*gather)(void *rows, ptrdiff_t ld, ptrdiff_t n, const bp_table *, const ptrdiff_t *order, ptrdiff_t begin,
                    ptrdiff_t end);
-    void (*gather_entries)(const bp_entries *of_rows, const bp_table *, const ptrdiff_t *order, ptrdiff_t begin,
-                           ptrdiff_t end);
-    void (*transpose_entries)(const bp_entries *x, ptrdiff_t rows, ptrdiff_t columns);
     void (*scatter)(void *out, const void *rows, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t n_rows);
     void (*convert)(void *reals, const double *numbers, ptrdiff_t n);
     int (*all_finite)(const void *reals, ptrdiff_t n);

@@ -125,8 +125,6 @@ cdef extern from "plan.h" nogil:
         void (*dense_plain)(const bp_job *, const bp_instruction *, Py_ssize_t, const void *, const void *) noexcept nogil
         void (*gather)(void *, Py_ssize_t, Py_ssize_t, const bp_table *, const Py_ssize_t *, Py_ssize_t,
                        Py_ssize_t) noexcept nogil
-        void (*gather_entries)(const bp_entries *, const bp_table *, const Py_ssize_t *, Py_ssize_t,
-                               Py_ssize_t) noexcept nogil
         void (*scatter)(void *, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*convert)(void *, const double *, Py_ssize_t) noexcept nogil
         int (*all_finite)(const void *, Py_ssize_t) noexcept nogil

@@ -61,7 +61,8 @@ cdef class Kernels:
         cdef const bp_activation *activation = find_activation(self.kernels, op)
         if activation.adjoint == NULL:
             return np.asarray(dy, self.dtype)
-        cdef PaddedRows pdy = PaddedRows(dy, self.dtype), px = PaddedRows(np.array(x, self.dtype), self.dtype), py = PaddedRows(y, self.dtype)
+        cdef PaddedRows px = PaddedRows(np.array(x, self.dtype), self.dtype), py = PaddedRows(y, self.dtype)
+        cdef PaddedRows pdy = PaddedRows(dy, self.dtype)
         dx = np.empty_like(pdy.padded)
         cdef double hyper[BP_MAX_HYPER]
         copy_hyper(hyper, op)

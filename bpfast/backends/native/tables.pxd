@@ -8,7 +8,6 @@ cdef const bp_update *find_update(const bp_kernels *kernels, op) except NULL
 cdef bint moves_zeros(const bp_update *update, const void *coefficients) noexcept nogil
 cdef int check_coefficients(Py_ssize_t n) except -1
 cdef bp_table table_of(array) except *
-cdef Arena room_for_entries(bp_entries *x, rows, Py_ssize_t n_rows, Py_ssize_t real_size, Arena before)
 cdef void *address(array, int flags=*) except? NULL
 cdef void *numbers(array, dtype, int flags=*) except? NULL
 
