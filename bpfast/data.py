@@ -12,23 +12,24 @@ import numpy as np
 from .backends.base import Data
 from .ops import random
 from .ops.table import within
+from .sparse import Rows, numbers
 
 BLOCK = 1 << 16  # elements looked at in one go, so that a check allocates little
 
 
 def check_inputs(X, input_shape=None, dtype=np.float64, name="X"):
-    """-> X (n, *input_shape) as a real, finite array, which is the caller's own unless it held objects."""
+    """-> X (n, *input_shape) as a real, finite array, the caller's own unless it held objects; or as sparse Rows."""
     X = check_rows(X, input_shape, name)
     check_finite(X, name, dtype)
     return X
 
 
 def check_rows(X, input_shape=None, name="X"):
-    """-> X (n, *input_shape) as a real array; whether it is finite is left to those who read it.
+    """-> X (n, *input_shape) as a real array, or sparse Rows; whether it is finite is left to those who read it.
 
     Rows of any shape are taken where it is not known: (n_in,), (length, channels) or (height, width, channels).
     """
-    X = check_numbers(X, name)
+    X = _check_sparse(X, name, input_shape) if hasattr(X, "tocsr") else check_numbers(X, name)
     if input_shape is None and not 2 <= X.ndim <= 4:
         cure = f"; {ONE_ROW.format(X=name)}" if X.ndim == 1 else ""
         raise ValueError(
@@ -44,6 +45,28 @@ def check_rows(X, input_shape=None, name="X"):
         raise ValueError(
             f"{name} must have shape {_of_samples(input_shape)}, got {X.shape}{cure and '; ' + cure.format(X=name)}")
     return X
+
+
+def _check_sparse(X, name, input_shape):
+    """-> Rows of a SciPy matrix or array in CSR, whose arrays these are, or in CSC."""
+    if getattr(X, "format", None) not in ("csr", "csc"):
+        raise TypeError(f"{name} is a sparse matrix, but neither in CSR nor in CSC; use {name}.tocsr(), or a dense "
+                        f"array: {name}.toarray()")
+    if len(X.shape) != 2:
+        raise ValueError(f"{name} must have 2 dimensions where it is sparse, (n_samples, n_inputs), got {X.shape}")
+    if input_shape and len(input_shape) > 1:
+        raise ValueError(f"{name} is a sparse matrix, whose rows are vectors, but the network takes rows of shape "
+                         f"{input_shape}; use {name}.toarray().reshape({', '.join(map(str, (-1, *input_shape)))})")
+    X = X if X.format == "csr" else X.tocsr()
+    (n, n_in), starts = X.shape, np.ascontiguousarray(X.indptr, np.intp)
+    columns = np.require(X.indices, np.int32 if X.indices.dtype == np.int32 else np.int64, ["C", "A"])
+    values = check_numbers(X.data, f"{name}.data")
+    if starts.shape == (n + 1,) and starts[0] == 0 and (np.diff(starts) >= 0).all():
+        columns, values = columns[: starts[-1]], values[: starts[-1]]
+        if len(columns) == len(values) == starts[-1] and ((columns >= 0) & (columns < n_in)).all():
+            return Rows(starts, columns, values, n_in)
+    raise ValueError(f"{name} is no valid CSR matrix: indptr, indices and data do not belong to shape {X.shape}; "
+                     f"{name}.check_format() finds where")
 
 
 ONE_ROW = "one row is {X}.reshape(1, -1), one column {X}.reshape(-1, 1)"
@@ -261,6 +284,14 @@ def evenly(n, most=1000, *, width=1, numbers=2e7):
     return np.linspace(0, n - 1, min(n, most, max(32, int(numbers / width)))).astype(np.intp)
 
 
+def few_rows(rows, among=None):
+    """-> Data, a copy of at most 1000 of the rows, or of those ``among`` (k,) them, that weigh something; dense."""
+    among = np.arange(len(rows.X)) if among is None else among
+    if rows.weight is not None:
+        among = among[rows.weight[among] > 0]
+    return rows.take(among[evenly(len(among), width=math.prod(rows.X.shape[1:]), numbers=2e6)])
+
+
 def check_arrays(*groups):
     """Refuse NaN and infinity in a network's parameters and statistics."""
     for arrays in groups:
@@ -396,6 +427,7 @@ def _largest(dtype):
 
 def check_finite(array, name, dtype=np.float64):
     """Refuse NaN, infinity, and what is too large for the dtype, with the first place where it stands."""
+    rows, array = array, numbers(array)
     if array.dtype.kind != "f":
         return
     most, quick = _largest(dtype), array.dtype.char in "fd"
@@ -408,6 +440,7 @@ def check_finite(array, name, dtype=np.float64):
             place = np.argwhere(~finite)[0]
             value = block[tuple(place)]
             place[0] += begin
+            place = rows.place_of(place[0]) if isinstance(rows, Rows) else place
             where = f"{name}[{', '.join(map(str, place))}] is {value}"
             if np.isfinite(value):
                 wider = "" if dtype == np.float64 else ", or use dtype='float64'"

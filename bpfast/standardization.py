@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .sparse import Rows
+
 ROWS = 4096  # looked at together, so that memory stays small
 
 
@@ -14,6 +16,10 @@ def learn_scale(network, X, rows):
         if i.op == "standardize":
             mean, deviation, known = (network.statistics[name] for name in i.statistics)
             if not known.any():
+                if isinstance(X, Rows):
+                    raise ValueError(
+                        f"layer {i.layer!r} would take the mean from X, after which no number of a sparse matrix is "
+                        "zero: leave it out and divide columns by their largest number, or use X.toarray()")
                 mean[...], deviation[...] = scale_of(X, rows)
                 known[...] = 1
 

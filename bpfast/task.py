@@ -49,10 +49,7 @@ class Task(NamedTuple):
         """-> Data, a copy of at most 1000 of the rows that are learned from, for who looks at the network; or None."""
         if not (self.record_every or any(callback.looks_at_rows for callback in self.callbacks)):
             return None
-        rows, weight = np.arange(self.n) if self.training is None else self.training, self.rows.weight
-        if weight is not None:
-            rows = rows[weight[rows] > 0]
-        return self.rows.take(rows[data.evenly(len(rows), width=self.rows.X[0].size, numbers=2e6)])
+        return data.few_rows(self.rows, self.training)
 
     def all_rows(self):
         """-> Data of every row, where those not to learn from have weight zero."""

@@ -20,6 +20,7 @@ from .recording import Recording
 from .regularizers import check_clip, check_regularizer, restraints
 from .restarts import fit_often
 from .schedules import Schedule
+from .sparse import numbers
 from .standardization import learn_scale
 from .task import check_pair, check_rows, check_task
 
@@ -89,7 +90,8 @@ class Trainer:
         X : array (n, *input_shape)
             Vectors (n, n_in), sequences (n, length, channels) or images (n, height, width, channels).
             Of any real dtype, byte order and strides, a read-only memory map too: read in place, a batch at a time.
-            Lists, and arrays of objects, become arrays of float64 first.
+            Lists, and arrays of objects, become arrays of float64 first.  Vectors may be sparse, SciPy's CSR or CSC
+            (made CSR): only their entries are multiplied, by "numpy" and "numba" a batch is made dense.
         y : array
             Class labels (n,) or one-hot rows (n, n_out) for cross_entropy, else numbers (n, n_out) or (n,):
             in [0, 1] for binary_cross_entropy, not negative for poisson, -1 or +1 for hinge.  Where the outputs are
@@ -162,7 +164,7 @@ class Trainer:
     def predict(self, X):
         """Outputs (n, n_out) for the rows of X: probabilities for softmax; images (n, height, width, channels).
 
-        X is read in place, as in ``fit``.
+        X is read in place, as in ``fit``, and may be sparse.
         """
         X = self.network.inputs(X)
         return self.network.outputs(self._get_plan(), X)
@@ -410,8 +412,8 @@ class Trainer:
         size = self._rows_per_step
         first = min(begin, len(order) - 1) // size * size
         culprit = find_culprit(self.network, broken, rows.X[order[first : first + size]])
-        X, back = rows.X, self.history.n_epochs
-        largest = max(float(np.abs(X[i : i + 4096]).max()) for i in range(0, len(X), 4096))
+        X, back = numbers(rows.X), self.history.n_epochs
+        largest = max(float(np.abs(X[i : i + 4096]).max()) for i in range(0, len(X), 4096)) if len(X) else 0.0
         cures = [f"a smaller learning rate (it is {self.optimizer.learning_rate})"]
         if largest > 10:
             cures.append(f"inputs scaled to mean 0 and deviation 1 (the largest is {largest:g})")

@@ -16,7 +16,7 @@ import bpfast as bp
 
 PACKAGE = ROOT / "bpfast"
 FLOORS = (  # nothing imports from above itself; what is not listed may not exist
-    {"config", "description", "differentiation", "extras", "whole"},
+    {"config", "description", "differentiation", "extras", "sparse", "whole"},
     {"ops"},
     {"backends"},
     {"callbacks", "custom", "data", "definition", "divergence", "health", "history", "images", "initializers", "layers",

@@ -19,6 +19,7 @@ import numpy as np
 from ..ops import random
 from ..ops.regularization import Clip, penalty
 from ..ops.table import ACTIVATIONS, Activation, Loss, Update
+from ..sparse import Rows
 
 LINEAR = ACTIVATIONS["linear"]
 ACTIVATES = "dense", "conv", "batch_norm", "layer_norm", "add"  # kinds of instructions that do an activation on the way
@@ -157,10 +158,11 @@ def native_dtype(dtype):
 class Data(NamedTuple):
     """Rows to learn from: X (n, *input_shape), y (n, n_out) numbers or (n,) labels, weight (n,) float64 or None.
 
-    X and y are the caller's arrays, of any real dtype, byte order and strides: backends convert a batch at a time.
+    X and y are the caller's arrays, of any real dtype, byte order and strides, X perhaps sparse ``Rows``: backends
+    convert a batch at a time.
     """
 
-    X: np.ndarray
+    X: np.ndarray | Rows
     y: np.ndarray
     weight: np.ndarray | None = None
 

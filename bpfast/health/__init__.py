@@ -12,7 +12,8 @@ import copy
 
 import numpy as np
 
-from ..data import evenly
+from ..data import evenly, few_rows
+from ..sparse import Rows
 from ..standardization import learn_scale
 from .measure import Measured, measure
 from .report import Cure, HealthReport, Verdict
@@ -23,7 +24,12 @@ __all__ = ["RULES", "Cure", "HealthReport", "Measured", "StopIfIll", "Verdict", 
 
 
 def diagnose(trainer, rows):
-    """-> HealthReport of a trainer whose network is built, from checked Data; trainer and network stay as they are."""
+    """-> HealthReport of a trainer whose network is built, from checked Data; trainer and network stay as they are.
+
+    Sparse rows are those that a fit would keep of them, dense.
+    """
+    if isinstance(rows.X, Rows):
+        rows = few_rows(rows)
     if rows.weight is not None and not rows.weight.all():
         rows = rows.take(np.flatnonzero(rows.weight))  # what weighs nothing is not learned from
     trainer = copy.deepcopy(trainer)

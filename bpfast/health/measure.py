@@ -9,7 +9,7 @@ from ..backends.base import Data
 from ..backends.numpy import Plan
 from ..backends.numpy.recorder import signals, slopes
 from ..backends.recorder import layers_of
-from ..data import evenly
+from ..data import check_rows, evenly
 from ..ops.figures import active, flat
 from ..ops.regularization import NO_CLIP
 from ..ops.table import Loss
@@ -60,7 +60,7 @@ def measure(network, loss, X, y, sample_weight=None):
     """
     plan = Plan(network.program, "float64", Loss.get(loss), None, 1, {}, NO_CLIP)
     numbers = sum(map(math.prod, network.program.value_shapes))  # that a row makes
-    rows = Data(X, y, sample_weight).take(evenly(len(X), width=numbers))
+    rows = Data(check_rows(X), y, sample_weight).take(evenly(len(X), width=numbers))
     arrays = {name: array.astype(np.float64) for name, array in network.arrays.items()}
     with np.errstate(all="ignore"):
         value, deltas, gradients, forward = plan.differentiate(arrays, rows)

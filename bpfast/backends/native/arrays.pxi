@@ -20,11 +20,17 @@ cdef class Arena:
 
 
 cdef bp_table table_of(array) except *:
-    """An array of rows from outside, as the kernels gather from it; the caller keeps it alive."""
+    """Rows from outside, as the kernels gather from them; the caller keeps them alive."""
     cdef bp_table table
     cdef int axis
     cdef Py_ssize_t step = 0, length = 1
     cdef Py_buffer buffer
+    if isinstance(array, Rows):
+        table = table_of(array.values[None])
+        table.starts = <const Py_ssize_t *>address(array.starts)
+        table.columns, table.has_wide_columns = address(array.columns), array.columns.itemsize == 8
+        return table
+    table.starts = NULL
     dtype = array.dtype
     if dtype in TYPES:
         table.translate = NULL

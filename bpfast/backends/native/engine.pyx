@@ -166,9 +166,10 @@ cdef class Buffers:
 
     cdef Layout layout
     cdef Sequence training, inference
-    cdef Py_ssize_t n_rows
+    cdef Py_ssize_t n_rows, fewest_rows, unused
     cdef double flops_per_step
-    cdef Arena values, work, scratch, targets, losses, shares, packed
+    cdef Arena values, work, scratch, targets, losses, shares, packed, entries
+    cdef bp_entries x[2]
     cdef bp_run run
     cdef int process  # that the team's threads belong to
 
@@ -179,17 +180,21 @@ cdef class Buffers:
         run.kernels, run.scratch_size = self.layout.kernels, self.layout.scratch_size * <Py_ssize_t>plan.dtype.itemsize
         run.job.layout, run.job.n_parameters = self.layout.parameters, self.layout.n_parameters
         self.values = Arena(self.layout.n_values * sizeof(bp_value))
-        self.reserve(plan.block_rows)
+        self.fewest_rows = plan.block_rows
+        self.reserve(0, 0)
         self.scratch_for(1)
 
-    cdef int reserve(self, Py_ssize_t n_rows) except -1:
-        """Make room for blocks of so many rows, where there is less."""
+    cdef int reserve(self, Py_ssize_t n_rows, Py_ssize_t unused) except -1:
+        """Make room for blocks of so many rows, each without its first numbers, so many, that are unused."""
         cdef bp_value *values = <bp_value *>self.values.data
         cdef const bp_value *of_one_row = self.layout.values
         cdef int i
-        if n_rows <= self.n_rows:
+        n_rows = max(n_rows, self.fewest_rows)
+        if n_rows <= self.n_rows and unused == self.unused:
             return 0
-        self.work = Arena((n_rows * self.layout.row_size + self.layout.kept_size) * self.run.kernels.real_size)
+        self.unused = unused
+        cdef Py_ssize_t size = self.run.kernels.real_size
+        self.work = Arena((n_rows * (self.layout.row_size - unused) + self.layout.kept_size) * size)
         self.targets = Arena(n_rows * of_one_row[self.training.output].ld * 8)
         self.losses, self.shares = Arena(n_rows * sizeof(double)), Arena(n_rows * sizeof(double))
         for i in range(self.layout.n_values):
@@ -197,7 +202,7 @@ cdef class Buffers:
             values[i].value, values[i].before = n_rows * of_one_row[i].value, n_rows * of_one_row[i].before
             values[i].noted, values[i].delta = n_rows * of_one_row[i].noted, n_rows * of_one_row[i].delta
             values[i].kept = n_rows * self.layout.row_size + of_one_row[i].kept
-        self.run.job.values, self.run.job.work = values, self.work.data
+        self.run.job.values, self.run.job.work = values, self.work.data - n_rows * unused * size
         self.run.targets, self.run.shares = self.targets.data, <double *>self.shares.data
         self.n_rows = n_rows
         return 0
@@ -232,10 +237,23 @@ cdef class Buffers:
 
     # -- a run -----------------------------------------------------------------------------------------
 
-    cdef bp_run *begin(self, Sequence sequence, X, data, void *parameters) except NULL:
-        """The run over these rows, as they lie, which must stay alive; data: their targets and weights, or None."""
+    cdef bp_run *begin(self, Sequence sequence, X, data, void *parameters, Py_ssize_t batch) except NULL:
+        """The run over these rows, as they lie, which must stay alive; data: their targets and weights, or None.
+
+        A block is a whole batch where that mixes its rows, and of sparse rows up to ROWS_PER_BLOCK of it.
+        """
         cdef bp_run *run = &self.run
-        run.X = table_of(X)
+        cdef const bp_value *x = self.layout.values
+        cdef Py_ssize_t most
+        run.X, run.job.x = table_of(X), NULL
+        if run.X.starts != NULL and sequence.reads_entries:
+            self.reserve(batch if sequence.mixes_rows else min(batch, ROWS_PER_BLOCK), x.value + x.ld)
+            most = X.most_in(self.n_rows)
+            self.entries = Arena(bp_size_of_entries(run.kernels, self.n_rows, x.n, most))
+            bp_place_entries(self.x, run.kernels, self.entries.data, self.n_rows, x.n, most)
+            run.job.x = self.x
+        else:
+            self.reserve(batch if sequence.mixes_rows else 0, 0)
         if data is not None:
             run.y = table_of(data.y if data.y.ndim == 2 else data.y[:, None])
         run.weight = NULL
@@ -261,19 +279,17 @@ cdef class Buffers:
 
     # -- training --------------------------------------------------------------------------------------
 
-    cdef bp_run *begin_steps(self, plan, state, data, Py_ssize_t n_rows, coefficients, Py_ssize_t n_steps,
-                             bp_course *at) except NULL:
-        """A run of n_rows that changes a state, up to its n_steps-th step, and where it begins."""
+    cdef bp_run *begin_steps(self, plan, state, data, Py_ssize_t n_rows, Py_ssize_t batch, coefficients,
+                             Py_ssize_t n_steps, bp_course *at) except NULL:
+        """A run of n_rows, in batches, that changes a state, up to its n_steps-th step, and where it begins."""
         cdef Arena parameters = state.arenas[0], gradient = state.gradient
         cdef bp_run *run
         cdef const bp_kernels *kernels
         cdef double reals[BP_MAX_COEFFICIENTS]
         cdef int s
         memset(at, 0, sizeof(bp_course))
-        if self.training.mixes_rows:  # a block may not be less than a batch
-            self.reserve(min(plan.batch_size, n_rows))
-        at.n_rows, at.batch_size, at.most_rows, at.flops_per_row = n_rows, plan.batch_size, self.n_rows, plan.flops_per_row
-        run = self.begin(self.training, data.X, data, parameters.data)
+        run = self.begin(self.training, data.X, data, parameters.data, min(batch, n_rows))
+        at.n_rows, at.batch_size, at.most_rows, at.flops_per_row = n_rows, batch, self.n_rows, plan.flops_per_row
         kernels = run.kernels
         run.job.gradient = gradient.data
         if coefficients is not None:
@@ -296,7 +312,7 @@ cdef class Buffers:
         cdef bp_course at
         cdef Py_ssize_t first_step = workspace.steps, n_batches = (order.n - 1) // plan.batch_size + 1
         cdef Py_ssize_t n_steps = first_step + workspace.left * n_batches - workspace.begun * (workspace.begin // plan.batch_size)
-        cdef bp_run *run = self.begin_steps(plan, state, data, order.n, coefficients, n_steps, &at)
+        cdef bp_run *run = self.begin_steps(plan, state, data, order.n, plan.batch_size, coefficients, n_steps, &at)
         cdef bp_epochs epochs
         cdef int i
         if workspace.rows is None or len(workspace.rows) != order.n:
@@ -338,7 +354,7 @@ cdef class Buffers:
         cdef bp_course at
         cdef Py_ssize_t first_step = workspace.steps, n_batches = (len(rows) - 1) // plan.batch_size + 1
         cdef bp_run *run = self.begin_steps(
-            plan, state, data, len(rows), coefficients,
+            plan, state, data, len(rows), plan.batch_size, coefficients,
             first_step + n_batches - begin // <Py_ssize_t>plan.batch_size, &at)
         run.order = <const Py_ssize_t *>numbers(rows, np.intp)
         at.begin, at.step, at.first_draw = begin, first_step, state.steps - first_step
@@ -366,10 +382,7 @@ cdef class Buffers:
         """The mean loss over all rows, as one batch; the state then holds its gradient."""
         cdef bp_course at
         cdef double seconds = SECONDS_BETWEEN_SIGNALS
-        if self.training.mixes_rows:
-            self.reserve(len(data.X))
-        cdef bp_run *run = self.begin_steps(plan, state, data, len(data.X), None, 0, &at)
-        at.batch_size = len(data.X)
+        cdef bp_run *run = self.begin_steps(plan, state, data, len(data.X), len(data.X), None, 0, &at)
         while at.begin < at.n_rows:
             PyErr_CheckSignals()
             with nogil:
@@ -381,6 +394,8 @@ cdef class Buffers:
     cdef bint holds_rows(self, const bp_table *X, Py_ssize_t n) noexcept nogil:
         """Whether X holds rows of n reals as they are in a workspace, but for the padding."""
         cdef Py_ssize_t size = self.run.kernels.real_size
+        if X.starts != NULL:
+            return False
         return (X.is_flat and X.translate == NULL and X.type == (BP_float if size == 4 else BP_double) and X.column_stride == size
                 and X.row_stride == n * size and (X.data - self.work.data) % size == 0)
 
@@ -391,7 +406,7 @@ cdef class Buffers:
         """
         cdef Py_ssize_t n = len(outputs)
         cdef bint plain = n < FEW_ROWS and self.inference.is_plain, scoring = data is not None
-        cdef bp_run *run = self.begin(self.training if scoring else self.inference, X, data, NULL)
+        cdef bp_run *run = self.begin(self.training if scoring else self.inference, X, data, NULL, 0)
         cdef Sequence sequence = self.inference
         cdef const bp_kernels *kernels = run.kernels
         cdef const bp_value *output = run.job.values + sequence.output
@@ -428,9 +443,11 @@ cdef class Buffers:
                         if in_place:
                             x.value = (run.X.data - self.work.data) // kernels.real_size + run.first * x.n
                             x.ld = x.n
+                        elif run.job.x != NULL:
+                            bp_gather_entries(kernels, run.job.x, &run.X, run.order, run.first, run.first + run.rows)
                         else:
                             bp_gather_inputs(run, 0, run.rows)
-                        finite = kernels.all_finite(bp_row_of(run, x.value, x, 0), run.rows * x.ld)
+                        finite = bp_reads_finite(run)
                         if not finite:
                             break
                         for s in range(sequence.n):
@@ -457,9 +474,7 @@ cdef class Buffers:
     cdef int differentiate(self, arrays, data, gradient) except -1:
         """dE/d(input) of all rows into ``gradient`` (n, *input_shape), E their weighted mean loss."""
         cdef Py_ssize_t n = len(data.X)
-        if self.training.mixes_rows:
-            self.reserve(n)
-        cdef bp_run *run = self.begin(self.training, data.X, data, self.pack(arrays))
+        cdef bp_run *run = self.begin(self.training, data.X, data, self.pack(arrays), n)
         cdef const bp_value *x = run.job.values
         cdef Py_ssize_t r, pixel, pixels = x.h * x.w
         cdef char *out = <char *>address(gradient)

@@ -103,9 +103,18 @@ struct bp_instruction {
     double settings[2];             /* of a norm: eps, momentum; of noise: rate, number */
 };
 
+/* Lists of entries, numbers and their places: those of list i are starts[i] .. starts[i + 1]. */
+typedef struct {
+    ptrdiff_t *starts;
+    int32_t *places;
+    void *numbers;
+} bp_entries;
+enum { BP_OF_ROWS, BP_OF_COLUMNS }; /* a sparse block: of each row by column, of each column by row */
+
 /* One thread's view of a run: where everything is. */
 struct bp_job {
     const bp_value *values;
+    const bp_entries *x;            /* two, in the place of value 0, which only dense layers read; NULL: it is dense */
     void *work;                     /* the workspace's values and deltas */
     void *scratch;                  /* of this thread */
     void *parameters, *gradient, *slots[BP_MAX_SLOTS];
@@ -167,6 +176,9 @@ typedef struct {
     int type;                            /* one of BP_TYPES: as it stands, or as it is translated, */
     ptrdiff_t size;                      /* of so many bytes */
     bp_translate *translate;             /* NULL: as it stands */
+    const ptrdiff_t *starts;             /* of the numbers of every sparse row, and their end; NULL: rows are dense */
+    const void *columns;                 /* of these numbers */
+    int has_wide_columns;                /* int64, else int32 */
 } bp_table;
 
 /* Everything compiled for one CPU level and one real type. */

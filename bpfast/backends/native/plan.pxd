@@ -1,9 +1,10 @@
 """plan.h and machine.h for Cython."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int32_t, uint64_t
 
 cdef extern from "plan.h" nogil:
     enum: BP_MAX_SLOTS, BP_MAX_COEFFICIENTS, BP_MAX_HYPER, BP_MAX_STATISTICS, BP_LANES, BP_MAX_THREADS, BP_float, BP_double
+    enum: BP_OF_ROWS, BP_OF_COLUMNS
     enum: BP_SUM, BP_RELU, BP_MASKED, BP_SCALED
 
     ctypedef struct bp_value:
@@ -58,8 +59,14 @@ cdef extern from "plan.h" nogil:
         bp_window window
         double settings[2]
 
+    ctypedef struct bp_entries:
+        Py_ssize_t *starts
+        int32_t *places
+        void *numbers
+
     ctypedef struct bp_job:
         const bp_value *values
+        const bp_entries *x
         void *work
         void *scratch
         void *parameters
@@ -95,6 +102,9 @@ cdef extern from "plan.h" nogil:
         int type
         Py_ssize_t size
         bp_translate *translate
+        const Py_ssize_t *starts
+        const void *columns
+        int has_wide_columns
 
     ctypedef struct bp_kernels:
         const char *level

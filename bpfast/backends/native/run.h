@@ -8,6 +8,7 @@
 #include "dtypes.h"
 #include "plan.h"
 #include "recorder.h"
+#include "sparse.h"
 #include "team.h"
 
 enum { BP_FEWEST_ROWS = 6 }; /* of a cut: those of a register tile */
@@ -60,6 +61,11 @@ static void bp_gather_inputs(const bp_run *run, ptrdiff_t begin, ptrdiff_t end) 
     const ptrdiff_t pixel_stride = X->is_flat ? x->c * X->column_stride : X->pixel_stride;
     const ptrdiff_t line_stride = X->is_flat ? x->w * pixel_stride : X->line_stride;
     const ptrdiff_t first = run->first + begin, last = run->first + end;
+    if (X->starts) {
+        for (ptrdiff_t i = begin; i < end; i++)
+            bp_gather_sparse(run->kernels, bp_row_of(run, x->value, x, i), x->n, X, bp_index(run, i));
+        return;
+    }
     if (X->is_flat && x->pitch == x->c) {
         run->kernels->gather(bp_row_of(run, x->value, x, begin), x->ld, x->n, X, run->order, first, last);
         return;
@@ -70,6 +76,14 @@ static void bp_gather_inputs(const bp_run *run, ptrdiff_t begin, ptrdiff_t end) 
         run->kernels->gather(bp_row_of(run, x->value + pixel * x->pitch, x, begin), x->ld, x->c, &from, run->order, first,
                              last);
     }
+}
+
+/* Whether every number of the block's inputs is finite. */
+static int bp_reads_finite(const bp_run *run) {
+    const bp_value *x = run->job.values;
+    const bp_entries *sparse = run->job.x;
+    if (sparse) return run->kernels->all_finite(sparse->numbers, sparse->starts[run->rows]);
+    return run->kernels->all_finite(bp_row_of(run, x->value, x, 0), run->rows * x->ld);
 }
 
 static void bp_gather_targets(const bp_run *run, ptrdiff_t begin, ptrdiff_t end) {
@@ -138,7 +152,7 @@ static void bp_do_stage(const bp_run *run, const bp_job *job, int stage, bp_part
     bp_pass *pass = bp_pass_of(run, stage, &it);
     if (pass) pass(job, it, part);
     else if (stage == 0) {
-        bp_gather_inputs(run, part.begin, part.end);
+        if (!run->job.x) bp_gather_inputs(run, part.begin, part.end);
         bp_gather_targets(run, part.begin, part.end);
     } else if (stage == bp_loss_stage(run)) bp_score(run, part.begin, part.end);
 }
@@ -287,6 +301,10 @@ typedef struct {
 /* A block of the batch: its losses are added up, and its gradient follows that of the blocks before it. */
 static void bp_do_block(bp_run *run, bp_course *at) {
     const int until = bp_loss_stage(run) + 1;
+    if (run->job.x) { /* alone: this takes little beside the step */
+        bp_gather_entries(run->kernels, run->job.x, &run->X, run->order, run->first, run->first + run->rows);
+        bp_transpose_entries(run->kernels, run->job.x, run->rows, run->job.values->n);
+    }
     if (run->team) bp_share_stages(run);
     else bp_do_stages(run, &run->job, 0, until, bp_rows(0, run->rows));
     double sum = at->loss_sum;

@@ -1,7 +1,7 @@
 # -- single kernels, for tests and benchmarks ----------------------------------------------------------
 
 
-cdef class Rows:
+cdef class PaddedRows:
     """A vector (n,), or rows (batch, n), padded as in a workspace; copied only where they are not."""
 
     cdef object shape, padded
@@ -49,7 +49,7 @@ cdef class Kernels:
         cdef const bp_activation *activation = find_activation(self.kernels, op)
         if activation.forward == NULL:
             return np.asarray(x, self.dtype)
-        cdef Rows px = Rows(x, self.dtype)
+        cdef PaddedRows px = PaddedRows(x, self.dtype)
         y = np.empty_like(px.padded)
         cdef double hyper[BP_MAX_HYPER]
         copy_hyper(hyper, op)
@@ -61,7 +61,8 @@ cdef class Kernels:
         cdef const bp_activation *activation = find_activation(self.kernels, op)
         if activation.adjoint == NULL:
             return np.asarray(dy, self.dtype)
-        cdef Rows pdy = Rows(dy, self.dtype), px = Rows(np.array(x, self.dtype), self.dtype), py = Rows(y, self.dtype)
+        cdef PaddedRows px = PaddedRows(np.array(x, self.dtype), self.dtype), py = PaddedRows(y, self.dtype)
+        cdef PaddedRows pdy = PaddedRows(dy, self.dtype)
         dx = np.empty_like(pdy.padded)
         cdef double hyper[BP_MAX_HYPER]
         copy_hyper(hyper, op)
@@ -72,8 +73,8 @@ cdef class Kernels:
 
     def loss(self, op, y, t, mean):
         """-> (values (batch,) float64, dy = mean * dvalue/dy) for outputs y (batch, n)."""
-        cdef Rows py = Rows(y, self.dtype)
-        targets = np.ascontiguousarray(t, np.int64) if op.labels else (<Rows>Rows(t, self.dtype)).padded
+        cdef PaddedRows py = PaddedRows(y, self.dtype)
+        targets = np.ascontiguousarray(t, np.int64) if op.labels else (<PaddedRows>PaddedRows(t, self.dtype)).padded
         values, dy, mean = np.empty(py.n_rows), np.empty_like(py.padded), np.ascontiguousarray(mean, np.float64)
         cdef double hyper[BP_MAX_HYPER]
         copy_hyper(hyper, op)
@@ -85,8 +86,8 @@ cdef class Kernels:
 
     def update(self, op, g, w, slots, coefficients):
         """-> (w, *slots) after a step with these scalars."""
-        changed = [Rows(np.array(array, self.dtype, order="C"), self.dtype) for array in (w, *slots)]
-        cdef Rows pg = Rows(g, self.dtype), slot
+        changed = [PaddedRows(np.array(array, self.dtype, order="C"), self.dtype) for array in (w, *slots)]
+        cdef PaddedRows pg = PaddedRows(g, self.dtype), slot
         cdef double reals[BP_MAX_COEFFICIENTS]
         cdef void *pointers[BP_MAX_SLOTS]
         cdef int s
@@ -94,8 +95,8 @@ cdef class Kernels:
         for s in range(len(slots)):
             slot = changed[1 + s]
             pointers[s] = slot.data
-        find_update(self.kernels, op).run((<Rows>changed[0]).data, pointers, pg.data, pg.n_rows * pg.ld, reals)
-        return tuple([(<Rows>array).unpadded((<Rows>array).padded) for array in changed])
+        find_update(self.kernels, op).run((<PaddedRows>changed[0]).data, pointers, pg.data, pg.n_rows * pg.ld, reals)
+        return tuple([(<PaddedRows>array).unpadded((<PaddedRows>array).padded) for array in changed])
 
     def moves_zeros(self, op, coefficients):
         """Whether steps with these scalars change a zero parameter of zero gradient."""

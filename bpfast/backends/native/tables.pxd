@@ -38,4 +38,4 @@ cdef class Sequence:
     cdef int output  # value
     cdef const bp_loss *loss
     cdef double loss_hyper[BP_MAX_HYPER]
-    cdef bint labels, reads_in_place, is_plain, mixes_rows
+    cdef bint labels, reads_in_place, reads_entries, is_plain, mixes_rows

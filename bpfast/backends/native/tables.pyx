@@ -18,6 +18,7 @@ import numpy as np
 from ... import config
 from ...ops.regularization import NO_RESTRAINT
 from ...ops.table import Activation, Loss
+from ...sparse import Rows
 from ..base import ACTIVATES, LINEAR, RELU, Noise, Norm, Window, gates, native_dtype
 
 cdef extern from "levels.h" nogil:
@@ -383,9 +384,14 @@ cdef class Sequence:
                 learned.add(instruction.output)
         cdef bp_instruction *it
         cdef int i, s
+        self.reads_entries, self.reads_in_place = not layout.of_input, True
         for i in reversed(range(self.n)):
             instruction = program.instructions[i]
             it = &self.c[i]
+            if 0 in instruction.inputs:
+                self.reads_entries = self.reads_entries and instruction.op == "dense"
+                self.reads_in_place = (self.reads_in_place and instruction.op == "dense"
+                                       and program.width(instruction.output) > 1)
             it.op = find_op(layout.kernels, instruction.op)
             self.mixes_rows |= it.op.mixes_rows
             it.n_inputs, it.output = len(instruction.inputs), instruction.output
@@ -414,8 +420,6 @@ cdef class Sequence:
                 self.c[i].fused_adjoint, self.c[<int>reader].dx_end = True, end
         for i in range(self.n):
             bp_find_passes(&self.c[i])
-        self.reads_in_place = all(i.op == "dense" and program.width(i.output) > 1 for i in program.instructions
-                                  if 0 in i.inputs)
         self.is_plain = all(i.op == "dense" or not (i.parameters or i.statistics) for i in program.instructions)
         self.output = program.output
         if loss is not None:
