@@ -23,7 +23,7 @@ FLOORS = (  # nothing imports from above itself; what is not listed may not exis
      "lbfgs", "lifting", "metrics", "network", "optimizers", "plots", "progress", "recording", "reference",
      "regularizers", "resnet", "restarts", "schedules", "source", "standardization", "task", "tensorboard"},
     {"gradcheck", "learning_rate", "selftest", "trainer"},
-    {"demo"},
+    {"demo", "sklearn"},
     {"cli"},
     {"", "__main__"},
 )

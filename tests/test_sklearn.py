@@ -47,7 +47,7 @@ SETTINGS = {
 each_target = pytest.mark.parametrize("target", TARGETS)
 
 pytestmark = [pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-              pytest.mark.filterwarnings("ignore:of the inputs")]
+              pytest.mark.filterwarnings("ignore:columns of X are hard")]
 
 
 def pair(target, **parameters):
@@ -293,6 +293,8 @@ def test_rows_to_validate_with():
     assert only.validation_scores_ is None and len(only.validation_loss_curve_) == only.n_iter_
     with pytest.raises(ValueError, match="X_val and y_val belong together"):
         ours.fit(X, y, X_val=X)
+    with pytest.raises(ValueError, match="L-BFGS looks at the rows to learn from alone"):
+        clone(ours).set_params(solver="lbfgs").fit(X, y, X_val=X, y_val=y)
     with pytest.raises(ValueError, match="classes not in"):
         ours.fit(X, y, X_val=X[:3], y_val=["a", "zz", "a"])
 
@@ -335,7 +337,8 @@ def test_time_limit():
     with pytest.warns(ConvergenceWarning, match="time_limit=0.05 seconds are over after"):
         model.fit(X, y)
     assert 0 < model.n_iter_ < 10**8 and len(model.loss_curve_) == model.n_iter_
-    assert MLPRegressor(solver="lbfgs", time_limit=0.05, max_iter=10**9, max_fun=10**9, tol=0).fit(X, y).n_iter_ > 0
+    with pytest.warns(ConvergenceWarning, match="time_limit=0.05"):
+        MLPRegressor(solver="lbfgs", time_limit=0.05, max_iter=10**9, max_fun=10**9, tol=0).fit(X * 1e-3, y)
 
 
 def test_get_trainer_goes_on():
@@ -385,6 +388,25 @@ def test_a_callback_ends_the_fit(solver):
     assert not np.array_equal(stop.last.predict(X), ours.predict(X))
 
 
+@pytest.mark.parametrize("given", [{"solver": "lbfgs", "optimizer": "adam"},
+                                   {"optimizer": bp.LBFGS(), "early_stopping": True}])
+def test_an_optimizer_beside_another_solver(given):
+    _, ours, y = pair("numbers", **given)
+    lbfgs = isinstance(given["optimizer"], bp.LBFGS)
+    assert hasattr(ours.fit(X, y), "loss_curve_") == (not lbfgs) == hasattr(ours, "partial_fit")
+    assert ours.n_iter_ == 6
+
+
+def test_warnings_name_the_line(recwarn):
+    """Of fit and of partial_fit."""
+    _, ours, y = pair("numbers", batch_size=1000)
+    ours.fit(X, y)
+    ours.partial_fit(X, y)
+    clone(ours).set_params(solver="lbfgs", max_iter=1).fit(X, y)
+    clone(ours).fit(X * 100, y)
+    assert len(recwarn) == 7 and {warning.filename for warning in recwarn} == {__file__}
+
+
 # -- what goes wrong ---------------------------------------------------------------------------------------------
 
 
@@ -423,8 +445,8 @@ def test_inputs_that_are_hard_to_learn_from():
     with pytest.warns(UserWarning) as found:
         MLPRegressor(max_iter=2).fit(ill, y)
     told = [str(warning.message) for warning in found if not isinstance(warning.message, ConvergenceWarning)]
-    assert len(told) == 1 and "columns 1 never change" in told[0] and "columns 4 are far from size 1" in told[0]
-    with pytest.warns(UserWarning, match="columns 'b' never change"):
+    assert len(told) == 1 and "apart: 1;" in told[0] and "diverges: 4;" in told[0]
+    with pytest.warns(UserWarning, match="apart: 'b';"):
         MLPRegressor(max_iter=2).fit(pandas.DataFrame(ill, columns=list("abcdef")), y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -458,3 +480,5 @@ def test_not_finite_inputs_of_predict():
         ours.predict(X[:, :5])
     with pytest.raises(NotFittedError):
         MLPRegressor().predict(X)
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes is \[7\], but coefs_ and .* are of layers \[9, 5\]"):
+        ours.set_params(hidden_layer_sizes=7, warm_start=True).fit(X, y)

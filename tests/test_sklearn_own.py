@@ -16,7 +16,7 @@ exec(compile(source.replace(IMPORT, "from bpfast.sklearn import MLPClassifier, M
 for name in LEFT_OUT:
     del globals()[name]
 
-pytestmark = pytest.mark.filterwarnings("ignore:of the inputs")
+pytestmark = pytest.mark.filterwarnings("ignore:columns of X are hard")
 
 
 @pytest.fixture

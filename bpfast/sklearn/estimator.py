@@ -41,6 +41,7 @@ CONSTRAINTS = {  # of parameters that scikit-learn has not, or not so wide
 OF_ONE_KIND = {  # attributes that only one of both libraries has
     "_trainer", "_known", "_made_with", "_best", "early_stopped_", "validation_loss_curve_",
     "_optimizer", "_best_coefs", "_best_intercepts", "_coef_indptr", "_intercept_indptr", "_skl_callbacks"}
+CURVES = "loss_curve_", "_no_improvement_count", "best_loss_", "validation_scores_", "best_validation_score_"
 FTOL = 2.220446049250313e-09  # of SciPy, with which scikit-learn minimizes
 
 
@@ -173,6 +174,10 @@ class Perceptron(CallbackSupportMixin):
         if incremental and self.early_stopping and X_val is None:
             raise ValueError("partial_fit does not support early_stopping=True without rows to validate with: "
                              "give X_val and y_val")
+        _each(self, "activation", sizes), _each(self, "dropout", sizes)  # raise before there are weights
+        if X_val is not None and self._is_lbfgs:
+            raise ValueError("X_val: L-BFGS looks at the rows to learn from alone; leave X_val and y_val out, or take "
+                             "another solver")
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, targets = self._validate_input(X, y, incremental, reset=first)
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
@@ -183,7 +188,7 @@ class Perceptron(CallbackSupportMixin):
             self._trainer = None
             dtype = check_dtype(self.dtype or (np.float64 if self._is_lbfgs else X.dtype))
             self._initialize(rows.targets, [X.shape[1], *sizes, self.n_outputs_], dtype)
-            del self._best_coefs, self._best_intercepts
+            self._begin_curves()
         goes_on = incremental and not first
         self.early_stopped_ = goes_on and getattr(self, "early_stopped_", False)
         self.validation_loss_curve_ = None if first else getattr(self, "validation_loss_curve_", None)
@@ -197,6 +202,14 @@ class Perceptron(CallbackSupportMixin):
         self._trainer = self._trainer_for(incremental)
         Fit(self, rows, held, incremental).run()
         return self
+
+    def _begin_curves(self):
+        """What scikit-learn's _initialize makes, which goes by the solver where an optimizer may be given."""
+        for name in ("_best_coefs", "_best_intercepts", *CURVES):
+            self.__dict__.pop(name, None)
+        if not self._is_lbfgs:
+            begun = ([], 0, None, [], -np.inf) if self.early_stopping else ([], 0, np.inf, None, None)
+            vars(self).update(zip(CURVES, begun))
 
     def _hold_out(self, rows):
         """-> Rows to learn from, Rows to validate with."""
@@ -218,7 +231,7 @@ class Perceptron(CallbackSupportMixin):
 
     @property
     def _is_lbfgs(self):
-        return self.solver == "lbfgs" if self.optimizer is None else isinstance(self.optimizer, LBFGS)
+        return self.solver == "lbfgs" if self.optimizer is None else isinstance(Optimizer.get(self.optimizer), LBFGS)
 
     def _check_solver(self):
         if self._is_lbfgs:
@@ -260,6 +273,9 @@ class Perceptron(CallbackSupportMixin):
     def _new_trainer(self, dtype, seed):
         """A Trainer whose network has coefs_ and intercepts_."""
         sizes = np.ravel(self.hidden_layer_sizes).tolist()
+        if sizes != [len(bias) for bias in self.intercepts_[:-1]]:
+            raise ValueError(f"hidden_layer_sizes is {sizes}, but coefs_ and intercepts_ are of layers "
+                             f"{[len(bias) for bias in self.intercepts_[:-1]]}: a model that goes on keeps its sizes")
         layers = []
         for size, activation, rate in zip(sizes, _each(self, "activation", sizes), _each(self, "dropout", sizes)):
             layers += [Dense(size, _ours(activation)), *([Dropout(rate)] if rate else [])]

@@ -72,8 +72,8 @@ class Fit:
         model, trainer = self.model, self.trainer
         size = model.batch_size
         if size != "auto" and size > self.rows.n:
-            warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-                          stacklevel=6)
+            self._warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+                       UserWarning, 7)
         if self.scores:
             model._best = (model._best if self.incremental else None) or trainer.network.snapshot()
         try:
@@ -93,7 +93,7 @@ class Fit:
         except DivergenceError as error:
             if not self.scores:
                 raise
-            warnings.warn(f"{error}. The best weights before are kept", ConvergenceWarning, stacklevel=7)
+            self._warn(f"{error}. The best weights before are kept", ConvergenceWarning, 8)
             self._account(math.nan)
             model.validation_scores_.append(math.nan)
             return True
@@ -104,12 +104,11 @@ class Fit:
         if self._end_step(step) or (model._no_improvement_count > model.n_iter_no_change and self._has_stalled()):
             return True
         if time.monotonic() >= self.deadline:
-            warnings.warn(f"time_limit={model.time_limit} seconds are over after {model.n_iter_} iterations; the "
-                          "optimization hasn't converged yet.", ConvergenceWarning, stacklevel=7)
+            self._warn_of_time(8)
             return True
         if model.n_iter_ >= model.max_iter and not self.incremental:
-            warnings.warn(f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached and the optimization "
-                          "hasn't converged yet.", ConvergenceWarning, stacklevel=7)
+            self._warn(f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached and the optimization "
+                       "hasn't converged yet.", ConvergenceWarning, 8)
         return self.incremental or model.n_iter_ >= model.max_iter
 
     def _epochs_ahead(self):
@@ -204,6 +203,15 @@ class Fit:
                           for slot, arrays in state.slots().items()})
         self.trainer.optimizer = type(optimizer)(**{**optimizer._fields(), "learning_rate": rate})
 
+    def _warn_of_time(self, depth):
+        model = self.model
+        self._warn(f"time_limit={model.time_limit} seconds are over after {model.n_iter_} iterations; the optimization "
+                   "hasn't converged yet.", ConvergenceWarning, depth + 1)
+
+    def _warn(self, words, category, depth):
+        """Of the line that called ``partial_fit``, so many frames away, or ``fit``, which has one more around it."""
+        warnings.warn(words, category, stacklevel=depth + (not self.incremental))
+
     # -- L-BFGS ------------------------------------------------------------------------------------
 
     def _minimize(self):
@@ -219,9 +227,11 @@ class Fit:
             losses = [self.trainer.loss_and_gradients(self.data["X"], self.data["y"], self.data["sample_weight"])[0]]
         model.loss_ = model._reporter(self.rows, penalized=True)(losses[-1])
         if model.n_iter_ >= model.max_iter or looks.n > model.max_fun:
-            warnings.warn(f"lbfgs failed to converge after {model.n_iter_} iteration(s): more are needed than max_iter="
-                          f"{model.max_iter} or max_fun={model.max_fun} allow. Increase them, or scale the data.",
-                          ConvergenceWarning, stacklevel=6)
+            self._warn(f"lbfgs failed to converge after {model.n_iter_} iteration(s): more are needed than max_iter="
+                       f"{model.max_iter} or max_fun={model.max_fun} allow. Increase them, or scale the data.",
+                       ConvergenceWarning, 7)
+        elif time.monotonic() >= self.deadline:
+            self._warn_of_time(7)
 
     # -- who listens -------------------------------------------------------------------------------
 

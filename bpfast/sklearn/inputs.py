@@ -22,13 +22,13 @@ def warn_of_inputs(model, X):
     sizes = np.sqrt(squares)
     words = []
     if constant.any() and X.shape[0] > 1:
-        words.append(f"{_names(model, constant)} never change: leave them out")
+        words.append(f"never changing, so that they tell no rows apart: {_names(model, constant)}")
     if (sizes > UNSCALED).any():
-        words.append(f"{_names(model, sizes > UNSCALED)} are far from size 1 (mean square root {sizes.max():.3g}), so "
-                     f"that training is slow or diverges: scale them, make_pipeline(StandardScaler(), "
-                     f"{type(model).__name__}())")
+        words.append(f"far from size 1 (mean square root up to {sizes.max():.3g}), so that training is slow or "
+                     f"diverges: {_names(model, sizes > UNSCALED)}; make_pipeline(StandardScaler(), {type(model).__name__}()) "
+                     "scales them")
     if words:
-        warnings.warn("of the inputs, " + "; ".join(words), stacklevel=6)
+        warnings.warn("columns of X are hard to learn from: " + "; ".join(words), stacklevel=6)
 
 
 def _names(model, chosen):
@@ -37,4 +37,4 @@ def _names(model, chosen):
     names = getattr(model, "feature_names_in_", None)
     named = [str(column) if names is None else repr(names[column]) for column in columns[:MOST_NAMED]]
     more = f" and {len(columns) - MOST_NAMED} more" if len(columns) > MOST_NAMED else ""
-    return f"columns {', '.join(named)}{more}"
+    return ", ".join(named) + more
