@@ -57,16 +57,17 @@ def _check_sparse(X, name, input_shape):
     if input_shape and len(input_shape) > 1:
         raise ValueError(f"{name} is a sparse matrix, whose rows are vectors, but the network takes rows of shape "
                          f"{input_shape}; use {name}.toarray().reshape({', '.join(map(str, (-1, *input_shape)))})")
-    X = X if X.format == "csr" else X.tocsr()
-    (n, n_in), starts = X.shape, np.ascontiguousarray(X.indptr, np.intp)
-    columns = np.require(X.indices, np.int32 if X.indices.dtype == np.int32 else np.int64, ["C", "A"])
+    n, width = X.shape if X.format == "csr" else X.shape[::-1]
+    starts = np.require(X.indptr, np.intp, ["C", "A"])
+    places = np.require(X.indices, np.int32 if X.indices.dtype == np.int32 else np.int64, ["C", "A"])
     values = check_numbers(X.data, f"{name}.data")
     if starts.shape == (n + 1,) and starts[0] == 0 and (np.diff(starts) >= 0).all():
-        columns, values = columns[: starts[-1]], values[: starts[-1]]
-        if len(columns) == len(values) == starts[-1] and ((columns >= 0) & (columns < n_in)).all():
-            return Rows(starts, columns, values, n_in)
-    raise ValueError(f"{name} is no valid CSR matrix: indptr, indices and data do not belong to shape {X.shape}; "
-                     f"{name}.check_format() finds where")
+        places, values = places[: starts[-1]], values[: starts[-1]]
+        if len(places) == len(values) == starts[-1] and ((places >= 0) & (places < width)).all():
+            rows = Rows(starts, places, values, width)
+            return rows if X.format == "csr" else _check_sparse(X.tocsr(), name, input_shape)
+    raise ValueError(f"{name} is no valid {X.format.upper()} matrix: indptr, indices and data do not belong to shape "
+                     f"{X.shape}; {name}.check_format() finds where")
 
 
 ONE_ROW = "one row is {X}.reshape(1, -1), one column {X}.reshape(-1, 1)"

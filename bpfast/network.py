@@ -122,7 +122,10 @@ class Network:
         return X
 
     def predict(self, X):
-        """Outputs (n, n_out) for the rows of X (n, *input_shape), in the network's dtype; images (n, h, w, c)."""
+        """Outputs (n, n_out) for the rows of X (n, *input_shape), in the network's dtype; images (n, h, w, c).
+
+        Vectors may be sparse, in CSR or CSC.
+        """
         X = self.inputs(X)
         if self._plan is None:
             self._plan = self.plan("auto")

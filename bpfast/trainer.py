@@ -90,8 +90,8 @@ class Trainer:
         X : array (n, *input_shape)
             Vectors (n, n_in), sequences (n, length, channels) or images (n, height, width, channels).
             Of any real dtype, byte order and strides, a read-only memory map too: read in place, a batch at a time.
-            Lists, and arrays of objects, become arrays of float64 first.  Vectors may be sparse, SciPy's CSR or CSC
-            (made CSR): only their entries are multiplied, by "numpy" and "numba" a batch is made dense.
+            Lists, and arrays of objects, become arrays of float64 first.  Vectors may be sparse, SciPy's CSR, or CSC,
+            which becomes CSR: "native" multiplies their entries alone, other backends make a batch dense at a time.
         y : array
             Class labels (n,) or one-hot rows (n, n_out) for cross_entropy, else numbers (n, n_out) or (n,):
             in [0, 1] for binary_cross_entropy, not negative for poisson, -1 or +1 for hinge.  Where the outputs are
@@ -193,7 +193,7 @@ class Trainer:
         return loss, state.gradients()
 
     def input_gradient(self, X, y, sample_weight=None):
-        """-> dE/dX (n, *input_shape) in the network's dtype, E as of ``loss_and_gradients`` without the penalties."""
+        """-> dE/dX (n, *input_shape), dense, in the network's dtype; E as of ``loss_and_gradients`` less penalties."""
         rows, plan = self._ready(X, y, sample_weight)
         with plan.workspace() as workspace:
             return plan.input_gradient(self.network.arrays, workspace, rows)
@@ -202,8 +202,8 @@ class Trainer:
         """Why does the network not learn?  -> HealthReport, which prints verdicts, the figures behind them, and cures.
 
         Looks at signals and gradients in up to 1000 of the rows, at X and y, at the history, and at what a few steps
-        of a copy do to the loss.  Rows are as in ``fit``, without any those that a fit with ``record_every`` has kept;
-        trainer and network stay as they are.
+        of a copy do to the loss.  Rows are as in ``fit``, of a sparse X some, made dense; without any they are those
+        that a fit with ``record_every`` has kept.  Trainer and network stay as they are.
         """
         from .health import diagnose
 

@@ -233,8 +233,8 @@ def with_entry(X, value, place):
     return X
 
 
-def with_index(X, name, value):
-    X = sparse.csr_matrix(X)
+def with_index(X, name, value, kind=sparse.csr_matrix):
+    X = kind(X)
     getattr(X, name)[7] = value
     return X
 
@@ -252,6 +252,7 @@ REFUSED = {
     "column too large": (lambda X: with_index(X, "indices", N_IN), ValueError, "X is no valid CSR.*check_format"),
     "negative column": (lambda X: with_index(X, "indices", -1), ValueError, "X is no valid CSR matrix"),
     "row beyond the end": (lambda X: with_index(X, "indptr", 10**6), ValueError, "X is no valid CSR matrix"),
+    "row too large": (lambda X: with_index(X, "indices", N, sparse.csc_matrix), ValueError, "X is no valid CSC matrix"),
     "row before the start": (lambda X: with_index(X, "indptr", -5), ValueError, "X is no valid CSR matrix"),
 }
 
