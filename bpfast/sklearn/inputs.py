@@ -25,8 +25,8 @@ def warn_of_inputs(model, X):
         words.append(f"never changing, so that they tell no rows apart: {_names(model, constant)}")
     if (sizes > UNSCALED).any():
         words.append(f"far from size 1 (mean square root up to {sizes.max():.3g}), so that training is slow or "
-                     f"diverges: {_names(model, sizes > UNSCALED)}; make_pipeline(StandardScaler(), {type(model).__name__}()) "
-                     "scales them")
+                     f"diverges: {_names(model, sizes > UNSCALED)}; "
+                     f"make_pipeline(StandardScaler(), {type(model).__name__}()) scales them")
     if words:
         warnings.warn("columns of X are hard to learn from: " + "; ".join(words), stacklevel=6)
 
