@@ -266,9 +266,9 @@ class Tape:
         w = Place(0, 1, 0, self.layout.n_trained)
         g = w._replace(offset=self.gradient)
         restraints = plan.restraints
-        for name, (l1, l2, _, _, l2_of_sum) in restraints.items():
-            if l1 or l2 or l2_of_sum:
-                self._call(PENALTY, {"g": self._gradient_of(name), "w": self.layout.places[name]}, (l1, l2, l2_of_sum))
+        for name, (*penalties, _, _) in restraints.items():
+            if any(penalties):
+                self._call(PENALTY, {"g": self._gradient_of(name), "w": self.layout.places[name]}, penalties)
         parts = self._look_at_gradients()
         if plan.clip.value < np.inf:
             self._call(Elementwise(clip_value, ("g",), "g", numbers("settings", 1)), {"g": g}, plan.clip[:1])
@@ -277,7 +277,7 @@ class Tape:
                 self._call(kernels.clip_norm, {"g": self._gradient_of(name)}, (plan.clip.norm,))
         if plan.clip.global_norm < np.inf:
             self._call(kernels.clip_norm, {"g": g}, (plan.clip.global_norm,))
-        for name, (_, _, decay, _, _) in restraints.items():
+        for name, (*_, decay, _) in restraints.items():
             if decay:
                 self._call(Elementwise(decayed, ("w",), "w", ("settings[0]", "scalars[0]")),
                            {"w": self.layout.places[name]}, (decay,))
@@ -290,11 +290,11 @@ class Tape:
         else:
             n_scalars = rule.__code__.co_argcount - len(arrays)
             self._call(Elementwise(rule, tuple(arrays), ("w", *slots), numbers("scalars", n_scalars, 1)), arrays)
-        for name, (_, _, _, max_norm, _) in restraints.items():
+        for name, (*_, max_norm) in restraints.items():
             if max_norm < np.inf:
                 self._call(kernels.limit_columns, {"w": self.layout.places[name]}, (max_norm,))
         for n, of_layer in enumerate(parts):
-            self._record(recording.of_weights, of_layer, n, "weight_squares")
+            self._record(recorder.of_weights, of_layer, n, "weight_squares")
         for i in self.program.instructions:
             if KINDS[i.op].learn:
                 self._call(KINDS[i.op].learn, self.kept[i.output], settings_of(i, self.values[i.output]))
