@@ -18,7 +18,7 @@ import numpy as np
 from ... import config
 from ...ops.regularization import NO_RESTRAINT
 from ...ops.table import Activation, Loss
-from ...sparse import Rows
+from ...sparse import SparseRows
 from ..base import ACTIVATES, LINEAR, RELU, Noise, Norm, Window, gates, native_dtype
 
 cdef extern from "levels.h" nogil:
