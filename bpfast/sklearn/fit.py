@@ -37,6 +37,11 @@ class Rows(NamedTuple):
 
 
 class Fit:
+    """One call of ``fit``, or of ``partial_fit``, which is incremental: one epoch.
+
+    ``rows`` to learn from, and ``held`` to validate with, or None; the model has its Trainer.
+    """
+
     def __init__(self, model, rows, held, incremental):
         self.model, self.trainer = model, model._trainer
         self.rows, self.held, self.incremental = rows, held, incremental
@@ -99,7 +104,7 @@ class Fit:
             return True
         if self.held is not None:
             self._validate()
-        if model.solver == "sgd" and model.learning_rate == "invscaling" and model.optimizer is None:
+        if model._rate_rule == "invscaling":
             self._set_rate(model.learning_rate_init * model._outputs_per_loss / (model.t_ + 1) ** model.power_t)
         if self._end_step(step) or (model._no_improvement_count > model.n_iter_no_change and self._has_stalled()):
             return True
@@ -114,7 +119,7 @@ class Fit:
     def _epochs_ahead(self):
         """How many epochs may pass before the first at whose end there is something to do."""
         model = self.model
-        looks = self.held is not None or self.listens or model.verbose or model.learning_rate == "invscaling"
+        looks = self.held is not None or self.listens or model.verbose or model._rate_rule == "invscaling"
         if self.incremental or looks:
             return 1
         return min(model.max_iter - model.n_iter_, model.n_iter_no_change + 1 - model._no_improvement_count)
@@ -182,7 +187,7 @@ class Fit:
         what = "Validation score" if self.scores else "Training loss"
         words = f"{what} did not improve more than tol={model.tol:f} for {model.n_iter_no_change} consecutive epochs."
         rate = self.trainer.optimizer.learning_rate
-        lowers = model.solver == "sgd" and model.learning_rate == "adaptive" and model.optimizer is None
+        lowers = model._rate_rule == "adaptive"
         stops = not lowers or rate <= 1e-6 * model._outputs_per_loss
         if stops:
             words += " Learning rate too small. Stopping." if lowers else " Stopping."
