@@ -16,8 +16,8 @@ alpha : float, default=0.0001
 batch_size : int or "auto", default="auto"
     Rows per step; "auto" is min(200, n_samples). "lbfgs" takes all.
 learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-    With `solver="sgd"`: constant; learning_rate_init / t^power_t after t rows; or divided by 5 when the loss, or with
-    `early_stopping` the score, has stalled.
+    With `solver="sgd"`: constant; learning_rate_init / (t + 1)^power_t after t rows; or divided by 5 when the loss, or
+    with `early_stopping` the score, has stalled.
 learning_rate_init : float, default=0.001
     The first learning rate, of "sgd" and "adam".
 power_t : float, default=0.5
