@@ -97,8 +97,9 @@ def read(path):
     with np.load(path) as data:
         if "X" in data:
             return data["X"], data["y"]
+        # numbers, and categories that become one-hot
         X = [data["X_num_train"]] + [column[:, None] == np.unique(column) for column in data["X_cat_train"].T]
-        return np.hstack(X).astype(np.float32), data["y_train"]  # numbers, and categories that become one-hot
+        return np.hstack(X).astype(np.float32), data["y_train"]
 
 
 def parser():

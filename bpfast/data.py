@@ -12,20 +12,20 @@ import numpy as np
 from .backends.base import Data
 from .ops import random
 from .ops.table import within
-from .sparse import Rows, numbers
+from .sparse import SparseRows, numbers
 
 BLOCK = 1 << 16  # elements looked at in one go, so that a check allocates little
 
 
 def check_inputs(X, input_shape=None, dtype=np.float64, name="X"):
-    """-> X (n, *input_shape) as a real, finite array, the caller's own unless it held objects; or as sparse Rows."""
+    """-> X (n, *input_shape) as a real, finite array, the caller's own unless it held objects; or as SparseRows."""
     X = check_rows(X, input_shape, name)
     check_finite(X, name, dtype)
     return X
 
 
 def check_rows(X, input_shape=None, name="X"):
-    """-> X (n, *input_shape) as a real array, or sparse Rows; whether it is finite is left to those who read it.
+    """-> X (n, *input_shape) as a real array, or SparseRows; whether it is finite is left to those who read it.
 
     Rows of any shape are taken where it is not known: (n_in,), (length, channels) or (height, width, channels).
     """
@@ -48,7 +48,7 @@ def check_rows(X, input_shape=None, name="X"):
 
 
 def _check_sparse(X, name, input_shape):
-    """-> Rows of a SciPy matrix or array in CSR, whose arrays these are, or in CSC."""
+    """-> SparseRows of a SciPy matrix or array in CSR, whose arrays these are, or in CSC."""
     if getattr(X, "format", None) not in ("csr", "csc"):
         raise TypeError(f"{name} is a sparse matrix, but neither in CSR nor in CSC; use {name}.tocsr(), or a dense "
                         f"array: {name}.toarray()")
@@ -64,7 +64,7 @@ def _check_sparse(X, name, input_shape):
     if starts.shape == (n + 1,) and starts[0] == 0 and (np.diff(starts) >= 0).all():
         places, values = places[: starts[-1]], values[: starts[-1]]
         if len(places) == len(values) == starts[-1] and ((places >= 0) & (places < width)).all():
-            rows = Rows(starts, places, values, width)
+            rows = SparseRows(starts, places, values, width)
             return rows if X.format == "csr" else _check_sparse(X.tocsr(), name, input_shape)
     raise ValueError(f"{name} is no valid {X.format.upper()} matrix: indptr, indices and data do not belong to shape "
                      f"{X.shape}; {name}.check_format() finds where")
@@ -286,7 +286,7 @@ def evenly(n, most=1000, *, width=1, numbers=2e7):
 
 
 def few_rows(rows, among=None):
-    """-> Data, a copy of at most 1000 of the rows, or of those ``among`` (k,) them, that weigh something; dense."""
+    """-> Data, a dense copy of at most 1000 rows that weigh something, of all or of those of indices ``among`` (k,)."""
     among = np.arange(len(rows.X)) if among is None else among
     if rows.weight is not None:
         among = among[rows.weight[among] > 0]
@@ -441,7 +441,7 @@ def check_finite(array, name, dtype=np.float64):
             place = np.argwhere(~finite)[0]
             value = block[tuple(place)]
             place[0] += begin
-            place = rows.place_of(place[0]) if isinstance(rows, Rows) else place
+            place = rows.place_of(place[0]) if isinstance(rows, SparseRows) else place
             where = f"{name}[{', '.join(map(str, place))}] is {value}"
             if np.isfinite(value):
                 wider = "" if dtype == np.float64 else ", or use dtype='float64'"

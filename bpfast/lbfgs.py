@@ -52,7 +52,7 @@ def check_restraints(regularizer, clip):
     strangers = [one for ones in several for one in ones if not isinstance(one, (L1, L2, L2OfSum))]
     if strangers or clip is not None:
         what = repr(strangers[0]) if strangers else repr(clip)
-        raise ValueError(f"LBFGS minimizes a loss, which may have penalties, L1 and L2, but it cannot take {what}")
+        raise ValueError(f"LBFGS minimizes a loss, which may have penalties, L1, L2 and L2OfSum; it cannot take {what}")
 
 
 def minimize(optimizer, network, plan, state, rows, iterations, stopped, finished):

@@ -52,15 +52,32 @@ class Network:
         """Fix the shape of the inputs, and draw the weights: layer by layer, from the seed."""
         return self._build(input_shape, self._drawn)
 
-    def _build(self, input_shape, begin):
-        """``begin(builder)`` gives the parameters, if there are none yet."""
+    def adopt(self, arrays, input_shape):
+        """Build a network that is not built yet, with arrays for its parameters, in order, in place of drawn ones.
+
+        They are taken themselves if they are of the dtype, contiguous and writable.
+        """
+
+        def taken(builder):
+            found = {name: np.require(array, self.dtype, "CAW")
+                     for name, array in zip(builder.parameters, arrays, strict=True)}
+            for name, array in found.items():
+                shape, _ = builder.parameters[name]
+                if array.shape != shape:
+                    raise ValueError(f"parameter {name!r} has shape {shape}, got {array.shape}")
+            return found
+
+        self._build(input_shape, taken)
+
+    def _build(self, input_shape, first_parameters):
+        """``first_parameters(builder)`` -> name: array, asked for if there are none yet."""
         input_shape = data.check_input_shape(input_shape)
         if self.program is None:
             with BUILDING:
                 if self.program is None:
                     builder = self._builder(input_shape)
                     program = builder.program()
-                    self._parameters = Arrays("parameter", begin(builder))
+                    self._parameters = Arrays("parameter", first_parameters(builder))
                     self._statistics = Arrays("statistic", self._begun(builder))
                     self.program = program  # last: whoever sees it finds the parameters too
         if input_shape != self.input_shape:
@@ -202,23 +219,6 @@ class Network:
         widths = [max(map(len, column)) + 2 for column in zip(*rows)]
         return "\n".join([repr(self), *("".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip()
                                         for row in rows)])
-
-    def adopt(self, arrays, input_shape):
-        """Build, for the first time, with arrays for the parameters, in order, in place of drawn ones.
-
-        They are taken themselves if they are of the dtype, contiguous and writable.
-        """
-
-        def begin(builder):
-            taken = {name: np.require(array, self.dtype, "CAW")
-                     for name, array in zip(builder.parameters, arrays, strict=True)}
-            for name, array in taken.items():
-                shape, _ = builder.parameters[name]
-                if array.shape != shape:
-                    raise ValueError(f"parameter {name!r} has shape {shape}, got {array.shape}")
-            return taken
-
-        self._build(input_shape, begin)
 
     def copy(self):
         """A network of its own with the same layers, parameters and statistics."""

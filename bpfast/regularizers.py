@@ -162,8 +162,8 @@ def restraints(regularizer, shapes):
         parts = [one.restraint for one in several]
         if not parts:
             continue
-        l1, l2, decay, max_norm, l2_of_sum = zip(*parts)
-        found[name] = Restraint(sum(l1), sum(l2), sum(decay), min(max_norm), sum(l2_of_sum))
+        *sums, max_norm = zip(*parts)
+        found[name] = Restraint(*map(sum, sums), min(max_norm))
         if found[name].max_norm < math.inf and len(shapes[name]) == 1:
             raise ValueError(f"MaxNorm is for the weights of units, but {name!r} is a bias: give it to a weight")
     return found

@@ -5,7 +5,7 @@ from functools import cached_property
 import numpy as np
 
 
-class Rows:
+class SparseRows:
     """Sparse rows (n, n_in): row i has the numbers ``values[starts[i] : starts[i + 1]]`` in such ``columns``, else 0.
 
     starts     (n + 1,) intp, ascending from 0
@@ -51,4 +51,4 @@ class Rows:
 
 def numbers(X):
     """The numbers of an array, or those that sparse rows keep."""
-    return X.values if isinstance(X, Rows) else X
+    return X.values if isinstance(X, SparseRows) else X

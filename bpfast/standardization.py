@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .sparse import Rows
+from .sparse import SparseRows
 
 ROWS = 4096  # looked at together, so that memory stays small
 
@@ -16,7 +16,7 @@ def learn_scale(network, X, rows):
         if i.op == "standardize":
             mean, deviation, known = (network.statistics[name] for name in i.statistics)
             if not known.any():
-                if isinstance(X, Rows):
+                if isinstance(X, SparseRows):
                     raise ValueError(
                         f"layer {i.layer!r} would take the mean from X, after which no number of a sparse matrix is "
                         "zero: leave it out and divide columns by their largest number, or use X.toarray()")

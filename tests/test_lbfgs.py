@@ -51,7 +51,7 @@ def test_ridge_regression(engine, rng):
     ({"clip": bp.ClipNorm(1)}, r"ClipNorm\(1"),
 ])
 def test_what_is_no_part_of_a_loss_is_refused(rows, settings, match):
-    with pytest.raises(ValueError, match=f"penalties, L1 and L2.*{match}"):
+    with pytest.raises(ValueError, match=f"penalties, L1, L2 and L2OfSum.*{match}"):
         trainer_of("numpy", **settings).fit(*rows)
 
 

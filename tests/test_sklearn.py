@@ -1,6 +1,7 @@
 """bpfast.sklearn: the same numbers as scikit-learn's, what it has besides, and what goes wrong."""
 
 import copy
+import functools
 import pickle
 import warnings
 
@@ -64,6 +65,13 @@ def assert_alike(theirs, ours, rtol=1e-9):
         np.testing.assert_allclose(found, expected, rtol=rtol, atol=1e-11)
 
 
+def assert_same_predictions(theirs, ours, rtol=1e-9):
+    check = np.testing.assert_array_equal
+    if isinstance(ours, MLPRegressor):
+        check = functools.partial(np.testing.assert_allclose, rtol=rtol)
+    check(ours.predict(X), theirs.predict(X))
+
+
 # -- the same numbers --------------------------------------------------------------------------------------------
 
 
@@ -78,8 +86,7 @@ def test_the_same_weights(target, settings, weighted):
     assert_alike(theirs, ours)
     assert (ours.n_iter_, ours.t_, ours.n_layers_, ours.n_outputs_, ours.out_activation_) == (
         theirs.n_iter_, theirs.t_, theirs.n_layers_, theirs.n_outputs_, theirs.out_activation_)
-    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-9) if isinstance(
-        ours, MLPRegressor) else np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    assert_same_predictions(theirs, ours)
     if settings == "early stopping":
         np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, rtol=1e-9)
         assert ours.best_validation_score_ == pytest.approx(theirs.best_validation_score_)
@@ -149,8 +156,7 @@ def test_a_row_alone_is_the_row_in_a_batch(target):
 def test_conversions(target, settings):
     theirs, ours, y = pair(target, **SETTINGS[settings])
     converted = type(ours).from_sklearn(theirs.fit(X, y))
-    np.testing.assert_allclose(converted.predict(X), theirs.predict(X), rtol=1e-12) if isinstance(
-        ours, MLPRegressor) else np.testing.assert_array_equal(converted.predict(X), theirs.predict(X))
+    assert_same_predictions(theirs, converted, rtol=1e-12)
     back = converted.to_sklearn()
     assert type(back) is type(theirs) and back.get_params() == theirs.get_params()
     assert_alike(theirs, back, rtol=0)

@@ -19,7 +19,7 @@ import numpy as np
 from ..ops import random
 from ..ops.regularization import Clip, penalty
 from ..ops.table import ACTIVATIONS, Activation, Loss, Update
-from ..sparse import Rows
+from ..sparse import SparseRows
 
 LINEAR = ACTIVATIONS["linear"]
 ACTIVATES = "dense", "conv", "batch_norm", "layer_norm", "add"  # kinds of instructions that do an activation on the way
@@ -158,17 +158,17 @@ def native_dtype(dtype):
 class Data(NamedTuple):
     """Rows to learn from: X (n, *input_shape), y (n, n_out) numbers or (n,) labels, weight (n,) float64 or None.
 
-    X and y are the caller's arrays, of any real dtype, byte order and strides, X perhaps sparse ``Rows``: backends
+    X and y are the caller's arrays, of any real dtype, byte order and strides, X perhaps ``SparseRows``: backends
     convert a batch at a time.
     """
 
-    X: np.ndarray | Rows
+    X: np.ndarray | SparseRows
     y: np.ndarray
     weight: np.ndarray | None = None
 
     @property
     def weight_sum(self):
-        """-> float, the weights added up; 1 a row without any."""
+        """The weights added up, 1 a row without any."""
         return float(len(self.X) if self.weight is None else self.weight.sum())
 
     def take(self, rows):
@@ -242,7 +242,7 @@ class Plan(ABC):
         """
 
     def penalties(self, parameters):
-        """-> what the restraints add to a mean loss, and to its sum, at these parameters (name -> array)."""
+        """-> what the restraints add to a batch's mean loss, and to its sum, at these parameters (name -> array)."""
         of_mean = of_sum = 0.0
         for name, restraint in self.restraints.items():
             w = parameters[name].astype(np.promote_types(parameters[name].dtype, np.float64))
@@ -251,7 +251,7 @@ class Plan(ABC):
         return of_mean, of_sum
 
     def penalty(self, parameters, weight_sum):
-        """-> number, what the restraints add to the mean loss of rows of such a weight."""
+        """-> number, what the restraints add to the mean loss of rows whose weights add up to ``weight_sum``."""
         of_mean, of_sum = self.penalties(parameters)
         return of_mean + of_sum / weight_sum
 
@@ -379,7 +379,10 @@ class Workspace:
         self.began = time.monotonic()
 
     def end_epoch(self, penalties, n_batches):
-        """The epoch is done; its penalty is the mean over its steps, from those when it began and when it ends."""
+        """The epoch is done; its penalty is the mean over its steps, from those when it began and when it ends.
+
+        Between the two it is taken to change evenly; the C twin is in bp_train_epochs.
+        """
         share = (n_batches + 1) / (2 * n_batches)
         of_mean, of_sum = (share * before + (1 - share) * after for before, after in zip(self.penalties, penalties))
         loss = (self.loss_sum + n_batches * of_sum) / self.weight_sum + of_mean

@@ -75,7 +75,7 @@ def _activated(program, i):
 
 
 def is_due(step, every, ends_epoch):
-    """Whether a step is recorded, before which so many were made; the C twin is bp_is_due."""
+    """Whether step number ``step``, from 0 on, is recorded; the C twin is bp_is_due."""
     return step % every == 0 or ends_epoch
 
 

@@ -13,7 +13,7 @@ import copy
 import numpy as np
 
 from ..data import evenly, few_rows
-from ..sparse import Rows
+from ..sparse import SparseRows
 from ..standardization import learn_scale
 from .measure import Measured, measure
 from .report import Cure, HealthReport, Verdict
@@ -28,7 +28,7 @@ def diagnose(trainer, rows):
 
     Sparse rows are those that a fit would keep of them, dense.
     """
-    if isinstance(rows.X, Rows):
+    if isinstance(rows.X, SparseRows):
         rows = few_rows(rows)
     if rows.weight is not None and not rows.weight.all():
         rows = rows.take(np.flatnonzero(rows.weight))  # what weighs nothing is not learned from

@@ -3,7 +3,7 @@
 
 #define NO_LIMIT __builtin_inf()
 
-/* g += l1 sign(w) + l2 w, with l2 and its share of that of the sum. */
+/* g += l1 sign(w) + (l2 + l2_of_sum / weight_sum) w. */
 static void add_penalty(real *g, const real *w, ptrdiff_t n, const bp_parameter *p, double weight_sum) {
     const real l1 = (real)p->l1, l2 = (real)(p->l2 + p->l2_of_sum / weight_sum);
     if (l1 == 0 && l2 == 0) return;
@@ -85,7 +85,7 @@ static __attribute__((noinline)) void step(const bp_job *job, const bp_parameter
     apply(job, p, first, g, n);
 }
 
-/* What l1 and l2 add to a mean loss, and l2_of_sum to the sum that it is made of. */
+/* sums: what l1 and l2 add to the mean loss of a batch, and what l2_of_sum adds to its sum.  OUT */
 static void penalties(double sums[2], const bp_job *job) {
     sums[0] = sums[1] = 0;
     for (int i = 0; i < job->n_parameters; i++) {

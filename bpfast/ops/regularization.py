@@ -14,13 +14,16 @@ from numpy import clip, sign, sqrt, square, where
 
 
 class Restraint(NamedTuple):
-    """What restrains one parameter; by default nothing."""
+    """What restrains one parameter; by default nothing.
+
+    The mean loss of rows has the l2 penalty of l2 + l2_of_sum / (the sum of their weights).
+    """
 
     l1: float = 0.0
     l2: float = 0.0
+    l2_of_sum: float = 0.0
     decay: float = 0.0
     max_norm: float = inf
-    l2_of_sum: float = 0.0
 
 
 class Clip(NamedTuple):
@@ -35,10 +38,7 @@ NO_RESTRAINT, NO_CLIP = Restraint(), Clip()
 
 
 def penalty(w, l1, l2):
-    """-> number, l1 sum |w| + l2/2 sum w^2, added to the training loss.   Source: Krogh & Hertz 1992; Tibshirani 1996.
-
-    l2 is that of the mean loss, with a share of that of its sum: l2 + l2_of_sum / (the rows' weights, added up).
-    """
+    """-> number, l1 sum |w| + l2/2 sum w^2, added to the training loss.   Source: Krogh & Hertz 1992; Tibshirani 1996."""
     return l1 * where(w < 0, -w, w).sum() + l2 / 2 * (w * w).sum()
 
 

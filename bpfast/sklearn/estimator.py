@@ -38,15 +38,15 @@ CONSTRAINTS = {  # of parameters that scikit-learn has not, or not so wide
     "backend": [StrOptions({"auto", "native", "numba", "numpy"})],
 }
 
-OF_ONE_KIND = {  # attributes that only one of both libraries has
+OF_ONE_LIBRARY = {  # attributes that only one of both has
     "_trainer", "_known", "_made_with", "_best", "early_stopped_", "validation_loss_curve_",
     "_optimizer", "_best_coefs", "_best_intercepts", "_coef_indptr", "_intercept_indptr", "_skl_callbacks"}
 CURVES = "loss_curve_", "_no_improvement_count", "best_loss_", "validation_scores_", "best_validation_score_"
 FTOL = 2.220446049250313e-09  # of SciPy, with which scikit-learn minimizes
 
 
-class EarlyAdam(Adam):
-    """Adam with epsilon added to the root of v before its bias is corrected.
+class EpsilonHatAdam(Adam):
+    """w <- w - learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon), scikit-learn's Adam.
 
     Source: Kingma & Ba 2015, section 2, last paragraph, with epsilon for the paper's epsilon hat.
     """
@@ -233,6 +233,11 @@ class Perceptron(CallbackSupportMixin):
     def _is_lbfgs(self):
         return self.solver == "lbfgs" if self.optimizer is None else isinstance(Optimizer.get(self.optimizer), LBFGS)
 
+    @property
+    def _rate_rule(self):
+        """``learning_rate`` where it counts: an ``optimizer`` and the other solvers do not look at it."""
+        return self.learning_rate if self.solver == "sgd" and self.optimizer is None else "constant"
+
     def _check_solver(self):
         if self._is_lbfgs:
             name = "lbfgs" if self.optimizer is None else repr(self.optimizer)
@@ -316,7 +321,7 @@ class Perceptron(CallbackSupportMixin):
         if self.solver == "lbfgs":
             return LBFGS(gradient_tolerance=self.tol / k, loss_tolerance=FTOL)
         if self.solver == "adam":
-            return EarlyAdam(rate, self.beta_1, self.beta_2, self.epsilon / k)
+            return EpsilonHatAdam(rate, self.beta_1, self.beta_2, self.epsilon / k)
         if self.momentum == 0:
             return SGD(rate * k)
         return (Nesterov if self.nesterovs_momentum else Momentum)(rate * k, self.momentum)
@@ -337,7 +342,7 @@ class Perceptron(CallbackSupportMixin):
 
 def _with_attributes(model, other, **more):
     """A model with copies of what another of its kind has learned."""
-    learned = {name: value for name, value in vars(other).items() if name not in {*other.get_params(), *OF_ONE_KIND}}
+    learned = {name: value for name, value in vars(other).items() if name not in {*other.get_params(), *OF_ONE_LIBRARY}}
     vars(model).update(copy.deepcopy(learned), **more)
     return model
 

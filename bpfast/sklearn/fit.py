@@ -37,6 +37,11 @@ class Rows(NamedTuple):
 
 
 class Fit:
+    """One call of ``fit``, or of ``partial_fit``, which is incremental: one epoch.
+
+    ``rows`` to learn from, and ``held`` to validate with, or None; the model has its Trainer.
+    """
+
     def __init__(self, model, rows, held, incremental):
         self.model, self.trainer = model, model._trainer
         self.rows, self.held, self.incremental = rows, held, incremental
@@ -77,14 +82,15 @@ class Fit:
         if self.scores:
             model._best = (model._best if self.incremental else None) or trainer.network.snapshot()
         try:
-            while not model.early_stopped_ and not self._is_done():
-                pass
+            ended = model.early_stopped_
+            while not ended:
+                ended = self._advance()
         finally:
             if self.scores and (model.early_stopped_ or not self.incremental):
                 trainer.network.restore(model._best)
                 model._best = None
 
-    def _is_done(self):
+    def _advance(self):
         """Train until something may have to be decided; -> whether that ends the fit."""
         model = self.model
         step = self._begin_step()
@@ -99,9 +105,9 @@ class Fit:
             return True
         if self.held is not None:
             self._validate()
-        if model.solver == "sgd" and model.learning_rate == "invscaling" and model.optimizer is None:
+        if model._rate_rule == "invscaling":
             self._set_rate(model.learning_rate_init * model._outputs_per_loss / (model.t_ + 1) ** model.power_t)
-        if self._end_step(step) or (model._no_improvement_count > model.n_iter_no_change and self._has_stalled()):
+        if self._end_step(step) or (model._no_improvement_count > model.n_iter_no_change and self._slow_down_or_end()):
             return True
         if time.monotonic() >= self.deadline:
             self._warn_of_time(8)
@@ -114,7 +120,7 @@ class Fit:
     def _epochs_ahead(self):
         """How many epochs may pass before the first at whose end there is something to do."""
         model = self.model
-        looks = self.held is not None or self.listens or model.verbose or model.learning_rate == "invscaling"
+        looks = self.held is not None or self.listens or model.verbose or model._rate_rule == "invscaling"
         if self.incremental or looks:
             return 1
         return min(model.max_iter - model.n_iter_, model.n_iter_no_change + 1 - model._no_improvement_count)
@@ -122,10 +128,9 @@ class Fit:
     def _train(self, epochs):
         model, history = self.model, self.trainer.history
         before = history.n_epochs
-        limit = () if self.deadline == math.inf else TimeLimit(max(0.0, self.deadline - time.monotonic()))
         self.report = model._reporter(self.rows, penalized=True)
         try:
-            self.trainer.fit(epochs=epochs, shuffle=model.shuffle, callbacks=limit, **self.data)
+            self.trainer.fit(epochs=epochs, shuffle=model.shuffle, callbacks=self._limits(), **self.data)
         finally:
             for figures in history.since(before):
                 self._account(figures["loss"])
@@ -176,13 +181,13 @@ class Fit:
         weight = {} if held.weight is None else {"sample_weight": held.weight}
         return float(check_scoring(model, model.scoring)(nameless, held.X, self.labels, **weight))
 
-    def _has_stalled(self):
-        """Too many epochs were no better; -> whether that ends the fit: not while the rate can be lowered."""
+    def _slow_down_or_end(self):
+        """After too many epochs that were no better: lower the rate, or -> True where it cannot be lowered."""
         model = self.model
         what = "Validation score" if self.scores else "Training loss"
         words = f"{what} did not improve more than tol={model.tol:f} for {model.n_iter_no_change} consecutive epochs."
         rate = self.trainer.optimizer.learning_rate
-        lowers = model.solver == "sgd" and model.learning_rate == "adaptive" and model.optimizer is None
+        lowers = model._rate_rule == "adaptive"
         stops = not lowers or rate <= 1e-6 * model._outputs_per_loss
         if stops:
             words += " Learning rate too small. Stopping." if lowers else " Stopping."
@@ -203,6 +208,10 @@ class Fit:
                           for slot, arrays in state.slots().items()})
         self.trainer.optimizer = type(optimizer)(**{**optimizer._fields(), "learning_rate": rate})
 
+    def _limits(self):
+        """-> the callbacks that end the fit in time."""
+        return [] if self.deadline == math.inf else [TimeLimit(max(0.0, self.deadline - time.monotonic()))]
+
     def _warn_of_time(self, depth):
         model = self.model
         self._warn(f"time_limit={model.time_limit} seconds are over after {model.n_iter_} iterations; the optimization "
@@ -217,9 +226,8 @@ class Fit:
     def _minimize(self):
         model, history = self.model, self.trainer.history
         before, looks = history.n_epochs, Looks(self)
-        limit = [TimeLimit(model.time_limit)] if model.time_limit else []
         try:
-            self.trainer.fit(epochs=model.max_iter, callbacks=[looks, *limit], **self.data)
+            self.trainer.fit(epochs=model.max_iter, callbacks=[looks, *self._limits()], **self.data)
         finally:
             losses = [figures["loss"] for figures in history.since(before)]
             model.n_iter_ = len(losses)

@@ -16,8 +16,8 @@ alpha : float, default=0.0001
 batch_size : int or "auto", default="auto"
     Rows per step; "auto" is min(200, n_samples). "lbfgs" takes all.
 learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-    With `solver="sgd"`: constant; learning_rate_init / t^power_t after t rows; or divided by 5 when the loss, or with
-    `early_stopping` the score, has stalled.
+    With `solver="sgd"`: constant; learning_rate_init / (t + 1)^power_t after t rows; or divided by 5 when the loss, or
+    with `early_stopping` the score, has stalled.
 learning_rate_init : float, default=0.001
     The first learning rate, of "sgd" and "adam".
 power_t : float, default=0.5
@@ -48,7 +48,7 @@ beta_1 : float, default=0.9
 beta_2 : float, default=0.999
     Of Adam, in [0, 1): how much of its mean square each step keeps.
 epsilon : float, default=1e-8
-    Of Adam: added to the root of the mean square, corrected for its bias.
+    Of Adam: added to the root of the mean square, before its bias is corrected, as scikit-learn does.
 n_iter_no_change : int, default=10
     More iterations than this without a better loss, or score, are a stall.
 max_fun : int, default=15000
@@ -111,8 +111,7 @@ out_activation_ : str
 
 
 NOTES = """
-With the same `random_state`, without shuffling and at a constant rate, "sgd" and "lbfgs" find the weights that
-scikit-learn's find, to rounding; "adam" adds `epsilon` after the correction for bias, not before it.
+With the same `random_state` and `shuffle=False` every solver finds the weights that scikit-learn's finds, to rounding.
 """
 
 

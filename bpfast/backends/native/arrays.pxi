@@ -25,7 +25,7 @@ cdef bp_table table_of(array) except *:
     cdef int axis
     cdef Py_ssize_t step = 0, length = 1
     cdef Py_buffer buffer
-    if isinstance(array, Rows):
+    if isinstance(array, SparseRows):
         table = table_of(array.values[None])
         table.starts = <const Py_ssize_t *>address(array.starts)
         table.columns, table.has_wide_columns = address(array.columns), array.columns.itemsize == 8

@@ -185,7 +185,7 @@ cdef class Buffers:
         self.scratch_for(1)
 
     cdef int reserve(self, Py_ssize_t n_rows, Py_ssize_t unused) except -1:
-        """Make room for blocks of so many rows, each without its first numbers, so many, that are unused."""
+        """Make room for blocks of so many rows, of each of which the first ``unused`` numbers get none."""
         cdef bp_value *values = <bp_value *>self.values.data
         cdef const bp_value *of_one_row = self.layout.values
         cdef int i
@@ -240,7 +240,8 @@ cdef class Buffers:
     cdef bp_run *begin(self, Sequence sequence, X, data, void *parameters, Py_ssize_t batch) except NULL:
         """The run over these rows, as they lie, which must stay alive; data: their targets and weights, or None.
 
-        A block is a whole batch where that mixes its rows, and of sparse rows up to ROWS_PER_BLOCK of it.
+        A block holds a whole ``batch`` (so many rows; 0: in no batches) where an instruction mixes its rows, and of
+        sparse rows up to ROWS_PER_BLOCK of it.
         """
         cdef bp_run *run = &self.run
         cdef const bp_value *x = self.layout.values
@@ -447,7 +448,7 @@ cdef class Buffers:
                             bp_gather_entries(kernels, run.job.x, &run.X, run.order, run.first, run.first + run.rows)
                         else:
                             bp_gather_inputs(run, 0, run.rows)
-                        finite = bp_reads_finite(run)
+                        finite = bp_inputs_are_finite(run)
                         if not finite:
                             break
                         for s in range(sequence.n):

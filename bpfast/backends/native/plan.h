@@ -57,9 +57,8 @@ typedef struct {
 typedef struct {
     ptrdiff_t offset, size;  /* numbers, with padding */
     ptrdiff_t n_in, n_out;   /* of a weight; n_in = 0 of a vector */
-    double l1, l2, decay;    /* 0: none */
+    double l1, l2, l2_of_sum, decay; /* 0: none */
     double max_norm;         /* infinite: none */
-    double l2_of_sum;
 } bp_parameter;
 
 /* Bounds of a gradient; infinite: none. */

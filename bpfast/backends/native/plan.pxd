@@ -1,10 +1,9 @@
 """plan.h and machine.h for Cython."""
 
-from libc.stdint cimport int32_t, uint64_t
+from libc.stdint cimport uint64_t
 
 cdef extern from "plan.h" nogil:
     enum: BP_MAX_SLOTS, BP_MAX_COEFFICIENTS, BP_MAX_HYPER, BP_MAX_STATISTICS, BP_LANES, BP_MAX_THREADS, BP_float, BP_double
-    enum: BP_OF_ROWS, BP_OF_COLUMNS
     enum: BP_SUM, BP_RELU, BP_MASKED, BP_SCALED
 
     ctypedef struct bp_value:
@@ -40,7 +39,7 @@ cdef extern from "plan.h" nogil:
 
     ctypedef struct bp_parameter:
         Py_ssize_t offset, size, n_in, n_out
-        double l1, l2, decay, max_norm, l2_of_sum
+        double l1, l2, l2_of_sum, decay, max_norm
 
     ctypedef struct bp_clip:
         double value, norm, global_norm
@@ -60,9 +59,7 @@ cdef extern from "plan.h" nogil:
         double settings[2]
 
     ctypedef struct bp_entries:
-        Py_ssize_t *starts
-        int32_t *places
-        void *numbers
+        pass
 
     ctypedef struct bp_job:
         const bp_value *values

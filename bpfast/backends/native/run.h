@@ -79,7 +79,7 @@ static void bp_gather_inputs(const bp_run *run, ptrdiff_t begin, ptrdiff_t end) 
 }
 
 /* Whether every number of the block's inputs is finite. */
-static int bp_reads_finite(const bp_run *run) {
+static int bp_inputs_are_finite(const bp_run *run) {
     const bp_value *x = run->job.values;
     const bp_entries *sparse = run->job.x;
     if (sparse) return run->kernels->all_finite(sparse->numbers, sparse->starts[run->rows]);
@@ -412,7 +412,7 @@ typedef struct {
     ptrdiff_t arena_size;            /* bytes */
     double began;
     ptrdiff_t first_step;            /* of the epoch */
-    double penalties[2];             /* when it began: of the mean loss, of the sum in every batch */
+    double penalties[2];             /* when it began: added to the mean loss, and to the sum of every batch */
     struct bp_epoch {
         double loss, seconds;
         ptrdiff_t steps;             /* until its end */
@@ -447,6 +447,7 @@ static void bp_train_epochs(bp_run *run, bp_course *at, bp_epochs *epochs, ptrdi
         if (at->diverged || at->begin < at->n_rows) break;
         at->diverged = !run->kernels->all_finite(run->job.parameters, n_parameters);
         if (at->diverged) break;
+        /* the penalty is the mean over the epoch's steps, as in Workspace.end_epoch (base.py) */
         const ptrdiff_t n_batches = (at->n_rows - 1) / at->batch_size + 1;
         double after[2];
         run->kernels->penalties(after, &run->job);

@@ -94,7 +94,7 @@ cdef extern from "run.h" nogil:
         double *penalties
         bp_epoch *done
 
-    bint bp_reads_finite(const bp_run *)
+    bint bp_inputs_are_finite(const bp_run *)
     Py_ssize_t bp_size_of_entries(const bp_kernels *, Py_ssize_t, Py_ssize_t, Py_ssize_t)
     void bp_place_entries(bp_entries *, const bp_kernels *, char *, Py_ssize_t, Py_ssize_t, Py_ssize_t)
     void bp_gather_entries(const bp_kernels *, const bp_entries *, const bp_table *, const Py_ssize_t *, Py_ssize_t,

@@ -10,9 +10,12 @@ static ptrdiff_t bp_size_of_entries(const bp_kernels *kernels, ptrdiff_t rows, p
 }
 static void bp_place_entries(bp_entries x[2], const bp_kernels *kernels, char *memory, ptrdiff_t rows, ptrdiff_t columns,
                              ptrdiff_t most) {
-    x[0].starts = (ptrdiff_t *)memory, x[1].starts = x[0].starts + rows + 1;
-    x[0].numbers = x[1].starts + columns + 1, x[1].numbers = (char *)x[0].numbers + most * kernels->real_size;
-    x[0].places = (int32_t *)((char *)x[1].numbers + most * kernels->real_size), x[1].places = x[0].places + most;
+    bp_entries *of_rows = x + BP_OF_ROWS, *of_columns = x + BP_OF_COLUMNS;
+    of_rows->starts = (ptrdiff_t *)memory, of_columns->starts = of_rows->starts + rows + 1;
+    of_rows->numbers = of_columns->starts + columns + 1;
+    of_columns->numbers = (char *)of_rows->numbers + most * kernels->real_size;
+    of_rows->places = (int32_t *)((char *)of_columns->numbers + most * kernels->real_size);
+    of_columns->places = of_rows->places + most;
 }
 
 static ptrdiff_t bp_column_of(const bp_table *X, ptrdiff_t entry) {

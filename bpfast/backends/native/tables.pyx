@@ -18,7 +18,7 @@ import numpy as np
 from ... import config
 from ...ops.regularization import NO_RESTRAINT
 from ...ops.table import Activation, Loss
-from ...sparse import Rows
+from ...sparse import SparseRows
 from ..base import ACTIVATES, LINEAR, RELU, Noise, Norm, Window, gates, native_dtype
 
 cdef extern from "levels.h" nogil:
@@ -292,7 +292,7 @@ cdef class Layout:
             p.offset = self.parameters_size
             p.size = whole_lanes(self.kernels.weight_size(p.n_in, p.n_out) if p.n_in else p.n_out)
             self.parameters_size += p.size
-            p.l1, p.l2, p.decay, p.max_norm, p.l2_of_sum = restraints.get(name, NO_RESTRAINT)
+            p.l1, p.l2, p.l2_of_sum, p.decay, p.max_norm = restraints.get(name, NO_RESTRAINT)
             if p.n_in:
                 self.scratch_size = max(self.scratch_size, self.kernels.scratch_size(p.n_in, p.n_out))
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...ops import random
 from ...ops.table import Update
-from ...sparse import Rows
+from ...sparse import SparseRows
 from .. import base
 from .. import numpy as reference
 from .recorder import Recorder
@@ -117,7 +117,7 @@ class Training:
     def run(self, data, rows, begin, n):
         """Up to n batches of an epoch's rows, from row ``begin`` on, in one call; -> how many rows are done."""
         state, workspace, tape = self.state, self.workspace, self.tape
-        n = 1 if isinstance(data.X, Rows) else n  # a batch of such rows is dense at a time
+        n = 1 if isinstance(data.X, SparseRows) else n  # a batch of such rows is dense at a time
         left, rows = len(rows) - begin, rows[begin : begin + n * self.batch]
         if not (can_gather(data.X) and can_gather(data.y)):  # NumPy converts these rows
             X, y, weight = data.take(rows)

@@ -1,4 +1,4 @@
-"""What compiled steps tell of themselves: kernels that take the sums of a layer, and who reads them.
+"""What compiled steps record: the kernels that take the sums of a layer, and the Recorder that reads them.
 
 A record is a row of ``records``, in float64: how many steps were made with it, and the SUMS of every layer.  A kernel
 writes those from column settings[0] on.
@@ -12,12 +12,12 @@ from .. import recorder
 from .source import KEPT_FOR, RECORD, RUNS, STEP, UNSEEN
 from .texts import OPTIONS, inline
 
-MOST = 64  # records of a call of compiled code
+MOST_RECORDS = 64  # records of a call of compiled code
 summing = numba.njit(**{**OPTIONS, "fastmath": {"contract", "reassoc"}}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def columns(n_layers, dtype):
-    """How many numbers of a dtype a record takes."""
+    """How many numbers of a dtype a record takes up."""
     return (1 + n_layers * len(SUMS)) * 8 // dtype.itemsize
 
 
@@ -131,7 +131,9 @@ def of_weights(w, old, records, settings, now):
 
 
 class Recorder(recorder.Recorder):
-    _kept_for = -1
+    """Takes the records that compiled steps have written."""
+
+    _kept_for = -1  # the step that a gradient was kept for
 
     def run(self, training, data, rows, begin, n):
         """Up to n batches of an epoch's rows, from row ``begin`` on; -> how many rows are done."""
@@ -140,7 +142,7 @@ class Recorder(recorder.Recorder):
             for place in tape.seen:
                 place.of(memory)[...] = 0
         now[RECORD], now[KEPT_FOR] = 0, self._kept_for
-        done = training.run(data, rows, begin, min(n, (MOST - 1) * self.every))
+        done = training.run(data, rows, begin, min(n, (MOST_RECORDS - 1) * self.every))
         self._kept_for = now[KEPT_FOR]
         for row in tape.records.of(memory)[: now[RECORD]].view(np.float64):
             self.records.append((int(row[0]), row[1:].reshape(-1, len(SUMS)).copy()))

@@ -9,7 +9,7 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ...sparse import Rows
+from ...sparse import SparseRows
 from ..recorder import is_due
 from .source import ALWAYS, KEPT, RECORDED, ROWS, RUNS, STEP
 from .texts import OPTIONS, compiled_once, inline
@@ -182,7 +182,7 @@ def gather(source, dtype):
 
 def can_gather(array):
     """Whether ``gather`` can read an array as it lies; sparse rows it cannot."""
-    if isinstance(array, Rows):
+    if isinstance(array, SparseRows):
         return False
     size = array.itemsize
     return (array.dtype.isnative and array.dtype.char in "?bBhHiIlLqQfd" and array.flags.aligned

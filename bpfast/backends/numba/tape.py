@@ -15,8 +15,7 @@ from ...ops.figures import POSITIVE, SUMS
 from ...ops.norms import batch_norm_learn, standardize_backward, standardize_forward
 from ...ops.regularization import add_penalty, clip_value, decayed
 from ..base import LINEAR
-from . import kernels, written
-from . import recorder as recording
+from . import kernels, recorder, written
 from .source import ALWAYS, KEPT, RECORDED, ROWS, UNSEEN, Elementwise, ElementwiseLoss, door_to, operands
 
 LINE = 16  # numbers: places begin at cache lines
@@ -116,7 +115,7 @@ class Tape:
     ``addresses`` (kernels,), ``places`` (kernels, operands, 5) and ``settings`` (kernels, ...) are those of each;
     ``conditions`` (kernels,) tell in which steps.  ``passes`` of them find the gradient, the others make the step.
     ``size`` is that of the memory, ``constants`` tells what must stand there.  Where ``layers`` are looked at there are
-    ``records`` (MOST, columns) and ``seen``, places (1, units), 1 for those that have been active: see recorder.py.
+    ``records`` (MOST_RECORDS, columns) and ``seen``, places (1, units), 1 for units that have been active: recorder.py.
     """
 
     def __init__(self, plan, capacity, layers=()):
@@ -131,8 +130,8 @@ class Tape:
         self.trained = set()  # values that depend on parameters
         self.target = self._take(1, 1, 1 if plan.loss.labels else self.program.n_out)
         if layers:
-            self.records = self._take(0, recording.MOST, recording.columns(len(self.layers), self.dtype))
-            self._record(recording.begin, {})
+            self.records = self._take(0, recorder.MOST_RECORDS, recorder.columns(len(self.layers), self.dtype))
+            self._record(recorder.begin, {})
         for i in self.program.instructions:
             self._forward(i, ends.get(i.output))
         self._loss(plan.loss)
@@ -142,7 +141,7 @@ class Tape:
         self.passes = 2 + len(self.calls)
         self._step(plan)
         if layers:
-            self._record(recording.end, {})
+            self._record(recorder.end, {})
         self._close()
 
     # -- places ------------------------------------------------------------------------------------
@@ -188,7 +187,7 @@ class Tape:
         if KINDS[i.op].forward:
             self._call(KINDS[i.op].forward, self.kept[i.output], settings_of(i, y))
         if n_layer is not None:
-            self._record(recording.moments, {"x": z}, n_layer, "pre_activation")
+            self._record(recorder.moments, {"x": z}, n_layer, "pre_activation")
         if z != y or i.activation != LINEAR:
             self._activate(i.activation, {"x": z, "y": y, "slope": before}, "x" if z == y else "y")
         if n_layer is not None:
@@ -266,9 +265,9 @@ class Tape:
         w = Place(0, 1, 0, self.layout.n_trained)
         g = w._replace(offset=self.gradient)
         restraints = plan.restraints
-        for name, (l1, l2, _, _, l2_of_sum) in restraints.items():
-            if l1 or l2 or l2_of_sum:
-                self._call(PENALTY, {"g": self._gradient_of(name), "w": self.layout.places[name]}, (l1, l2, l2_of_sum))
+        for name, (*penalties, _, _) in restraints.items():
+            if any(penalties):
+                self._call(PENALTY, {"g": self._gradient_of(name), "w": self.layout.places[name]}, penalties)
         parts = self._look_at_gradients()
         if plan.clip.value < np.inf:
             self._call(Elementwise(clip_value, ("g",), "g", numbers("settings", 1)), {"g": g}, plan.clip[:1])
@@ -277,7 +276,7 @@ class Tape:
                 self._call(kernels.clip_norm, {"g": self._gradient_of(name)}, (plan.clip.norm,))
         if plan.clip.global_norm < np.inf:
             self._call(kernels.clip_norm, {"g": g}, (plan.clip.global_norm,))
-        for name, (_, _, decay, _, _) in restraints.items():
+        for name, (*_, decay, _) in restraints.items():
             if decay:
                 self._call(Elementwise(decayed, ("w",), "w", ("settings[0]", "scalars[0]")),
                            {"w": self.layout.places[name]}, (decay,))
@@ -290,11 +289,11 @@ class Tape:
         else:
             n_scalars = rule.__code__.co_argcount - len(arrays)
             self._call(Elementwise(rule, tuple(arrays), ("w", *slots), numbers("scalars", n_scalars, 1)), arrays)
-        for name, (_, _, _, max_norm, _) in restraints.items():
+        for name, (*_, max_norm) in restraints.items():
             if max_norm < np.inf:
                 self._call(kernels.limit_columns, {"w": self.layout.places[name]}, (max_norm,))
         for n, of_layer in enumerate(parts):
-            self._record(recording.of_weights, of_layer, n, "weight_squares")
+            self._record(recorder.of_weights, of_layer, n, "weight_squares")
         for i in self.program.instructions:
             if KINDS[i.op].learn:
                 self._call(KINDS[i.op].learn, self.kept[i.output], settings_of(i, self.values[i.output]))
@@ -304,30 +303,30 @@ class Tape:
     def _record(self, kernel, places, n_layer=0, name=SUMS[0], *settings):
         """Enter a kernel that writes sums of a layer, from that of this name on."""
         with self._when_it_is(RECORDED):
-            self._call(kernel, {"records": self.records, **places}, (recording.column(n_layer, name), *settings))
+            self._call(kernel, {"records": self.records, **places}, (recorder.column(n_layer, name), *settings))
 
     def _look(self, n_layer, before, y):
-        """At the activations of a layer, y = f(x), of which its adjoint reads what is kept from before."""
+        """Enter what looks at the y = f(x) of a layer; ``before`` has what the adjoint of f reads, x or f'(x)."""
         layer = self.layers[n_layer]
         f = layer.activation
         if f != layer.last.activation:  # the loss reads logits
             before, y = y, self._like(y)
             with self._when_it_is(RECORDED):
                 self._activate(f, {"x": before, "y": y}, "y")
-        self._record(recording.moments, {"x": y}, n_layer, "activation")
+        self._record(recorder.moments, {"x": y}, n_layer, "activation")
         if layer.saturates:
             with self._when_it_is(RECORDED):
                 slope = self._slope(f, before, y)
-            self._record(recording.flat, {"slope": slope}, n_layer, "flat", layer.least)
+            self._record(recorder.flat, {"slope": slope}, n_layer, "flat", layer.least)
         if layer.is_rectifier:
             seen = self._take(0, 1, y.columns)
             self.seen.append(seen)
-            self._call(recording.look_for_unseen, {"seen": seen})
+            self._call(recorder.look_for_unseen, {"seen": seen})
             with self._when_it_is(UNSEEN):
                 slope = y if layer.is_gate else self._slope(f, before, y)
                 least = POSITIVE if layer.is_gate else layer.least
-                self._call(recording.mark, {"slope": slope, "seen": seen}, (least,))
-            self._record(recording.dead, {"seen": seen}, n_layer, "dead")
+                self._call(recorder.mark, {"slope": slope, "seen": seen}, (least,))
+            self._record(recorder.dead, {"seen": seen}, n_layer, "dead")
 
     def _slope(self, f, before, y):
         """-> where f'(x) is."""
@@ -339,18 +338,20 @@ class Tape:
         return slope
 
     def _look_at_gradients(self):
-        """-> for each layer name -> Place of its weight w, its gradient g, what w was before and g in the last step."""
+        """Enter what looks at the gradients; -> for each layer the Places of its weight w, the gradient g, the ``last``
+        gradient, of the step before, and the ``old`` weight, before this step.
+        """
         parts = []
         for n, layer in enumerate(self.layers):
             w = self.layout.places[layer.weight]
             g, last, old = self._gradient_of(layer.weight), *(self._take(0, w.rows, w.columns) for _ in range(2))
             parts.append({"w": w, "g": g, "last": last, "old": old})
-            self._record(recording.of_gradients, parts[n], n, "gradient_squares")
+            self._record(recorder.of_gradients, parts[n], n, "gradient_squares")
             with self._when_it_is(RECORDED):
                 self._call(COPY, {"x": w, "z": old})
         with self._when_it_is(KEPT):
             for of_layer in parts:
-                self._call(recording.keep, of_layer)
+                self._call(recorder.keep, of_layer)
         return parts
 
     def _close(self):

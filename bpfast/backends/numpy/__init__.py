@@ -180,8 +180,9 @@ class Plan(base.Plan):
         mean = weight / data.weight_sum
         row_losses, delta = self.kernels.loss(self.loss, y, targets, mean)
         deltas, gradients = self._backward(arrays, forward, self._same_dtype(delta))
-        for name, (l1, l2, _, _, l2_of_sum) in self.restraints.items():
-            gradients[name] = add_penalty(gradients[name], arrays[name], l1, l2 + l2_of_sum / data.weight_sum)
+        for name, restraint in self.restraints.items():
+            l2 = restraint.l2 + restraint.l2_of_sum / data.weight_sum
+            gradients[name] = add_penalty(gradients[name], arrays[name], restraint.l1, l2)
         return float(row_losses @ mean), deltas, gradients, forward
 
     @QUIET
@@ -189,7 +190,7 @@ class Plan(base.Plan):
         rate, *scalars = map(float, coefficients)
         gradients, updated, learned = self._clipped(gradients), {}, {}
         for name, (w, *slots) in state.arrays.items():
-            _, _, decay, max_norm, _ = self.restraints.get(name, NO_RESTRAINT)
+            *_, decay, max_norm = self.restraints.get(name, NO_RESTRAINT)
             if decay:
                 w = decayed(w, decay, rate)
             w, *slots = map(self._same_dtype, self._rule(gradients[name], w, *slots, *scalars))
