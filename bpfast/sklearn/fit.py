@@ -117,7 +117,8 @@ class Fit:
         looks = self.held is not None or self.listens or model.verbose or model.learning_rate == "invscaling"
         if self.incremental or looks:
             return 1
-        return min(model.max_iter - model.n_iter_, model.n_iter_no_change + 1 - model._no_improvement_count)
+        patience = model.n_iter_no_change + 1 - model._no_improvement_count
+        return max(1, min(model.max_iter - model.n_iter_, patience))  # a warm start may have none left
 
     def _train(self, epochs):
         model, history = self.model, self.trainer.history
