@@ -28,3 +28,33 @@ def test_a_warm_start_after_a_stall(patience):
     theirs, ours = models
     assert ours.n_iter_ == theirs.n_iter_ == 1 and ours.t_ == theirs.t_
     np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("before", [{"solver": "lbfgs"}, {"early_stopping": False}, {"early_stopping": True}])
+def test_another_kind_of_fit_goes_on(before, early):
+    """After L-BFGS, which has no curves, and with early stopping that was not there before."""
+    model = MLPClassifier(**SMALL, **before, max_iter=5, warm_start=True).fit(X, y)
+    model.set_params(solver="adam", early_stopping=early).fit(X, y)
+    assert model.loss_curve_[-1] == model.loss_ and model.n_iter_ == 5
+    if early:
+        assert model.best_validation_score_ == max(model.validation_scores_)
+    else:
+        assert model.best_loss_ == min(model.loss_curve_[-5:])
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_other_outputs_are_refused_and_leave_the_model(method):
+    model = MLPRegressor(**SMALL, max_iter=5, warm_start=True).fit(X, X[:, 0])
+    before = model.predict(X)
+    with pytest.raises(ValueError, match="y has 2 columns, but the model has 1 outputs"):
+        getattr(model, method)(X, X[:, :2])
+    np.testing.assert_array_equal(model.predict(X), before)
+
+
+def test_rows_to_validate_with_have_the_kind_of_labels_learned():
+    labels, classes = (X[:, :3] > 0).astype(int), np.arange(40) % 3
+    with pytest.raises(ValueError, match="one label a row, but the model has learned from multilabel-indicator"):
+        MLPClassifier(**SMALL, max_iter=1).fit(X, labels, X_val=X, y_val=classes)
+    with pytest.raises(ValueError, match="not fitted with multilabel"):
+        MLPClassifier(**SMALL, max_iter=1).fit(X, classes, X_val=X, y_val=labels)

@@ -183,12 +183,17 @@ class Perceptron(CallbackSupportMixin):
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         rows = Rows(X, targets.reshape(len(targets), -1), weight)
         self._random_state = check_random_state(self.random_state)
-        self.n_outputs_ = rows.targets.shape[1]
+        n_outputs = rows.targets.shape[1]
         if first:
-            self._trainer = None
+            self._trainer, self.n_outputs_ = None, n_outputs
             dtype = check_dtype(self.dtype or (np.float64 if self._is_lbfgs else X.dtype))
-            self._initialize(rows.targets, [X.shape[1], *sizes, self.n_outputs_], dtype)
-            self._begin_curves()
+            self._initialize(rows.targets, [X.shape[1], *sizes, n_outputs], dtype)
+            for name in ("_best_coefs", "_best_intercepts", *CURVES):
+                self.__dict__.pop(name, None)
+        elif n_outputs != self.n_outputs_:
+            raise ValueError(f"y has {n_outputs} columns, but the model has {self.n_outputs_} outputs: a model that "
+                             "goes on keeps them")
+        self._begin_curves()
         goes_on = incremental and not first
         self.early_stopped_ = goes_on and getattr(self, "early_stopped_", False)
         self.validation_loss_curve_ = None if first else getattr(self, "validation_loss_curve_", None)
@@ -204,12 +209,12 @@ class Perceptron(CallbackSupportMixin):
         return self
 
     def _begin_curves(self):
-        """What scikit-learn's _initialize makes, which goes by the solver where an optimizer may be given."""
-        for name in ("_best_coefs", "_best_intercepts", *CURVES):
-            self.__dict__.pop(name, None)
+        """What this kind of fit needs of what scikit-learn's _initialize makes, and the fit before has not made."""
         if not self._is_lbfgs:
             begun = ([], 0, None, [], -np.inf) if self.early_stopping else ([], 0, np.inf, None, None)
-            vars(self).update(zip(CURVES, begun))
+            for name, value in zip(CURVES, begun):
+                if self.__dict__.get(name) is None:
+                    setattr(self, name, value)
 
     def _hold_out(self, rows):
         """-> Rows to learn from, Rows to validate with."""

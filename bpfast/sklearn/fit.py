@@ -140,9 +140,9 @@ class Fit:
         model.loss_curve_.append(model.loss_)
         self.tell(model.loss_)
         if not self.scores:
-            best = math.inf if model.best_loss_ is None else model.best_loss_  # None after early stopping
-            model._no_improvement_count = model._no_improvement_count + 1 if model.loss_ > best - model.tol else 0
-            model.best_loss_ = min(best, model.loss_)
+            stays = model.loss_ > model.best_loss_ - model.tol
+            model._no_improvement_count = model._no_improvement_count + 1 if stays else 0
+            model.best_loss_ = min(model.best_loss_, model.loss_)
 
     def tell(self, loss):
         if self.model.verbose:
