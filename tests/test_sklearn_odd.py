@@ -2,12 +2,9 @@
 
 import numpy as np
 import pytest
+from sklearn import neural_network
 
-pytest.importorskip("sklearn", "1.9")
-
-from sklearn import neural_network  # noqa: E402
-
-from bpfast.sklearn import MLPClassifier, MLPRegressor  # noqa: E402
+from bpfast.sklearn import MLPClassifier, MLPRegressor
 
 pytestmark = [pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
               pytest.mark.filterwarnings("ignore:columns of X are hard")]
@@ -58,3 +55,21 @@ def test_rows_to_validate_with_have_the_kind_of_labels_learned():
         MLPClassifier(**SMALL, max_iter=1).fit(X, labels, X_val=X, y_val=classes)
     with pytest.raises(ValueError, match="not fitted with multilabel"):
         MLPClassifier(**SMALL, max_iter=1).fit(X, classes, X_val=X, y_val=labels)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("more", [{}, {"alpha": 0.1}])
+def test_layers_that_change_while_the_optimizer_remembers(method, more):
+    def fitted():
+        return MLPClassifier(**SMALL, max_iter=3, warm_start=True, keep_optimizer=True).fit(X, y)
+
+    before = fitted().get_trainer()._remembered()
+    for change in {"activation": "tanh"}, {"dropout": 0.5}:
+        model = fitted().set_params(**more, **change)
+        getattr(model, method)(X, y)
+        layers = model.get_trainer().network.layers
+        assert repr(layers[0].activation) == repr(change.get("activation", "relu"))
+        assert len(layers) == 2 + ("dropout" in change)
+        assert model.get_trainer()._remembered()["steps"] == before["steps"] + model.n_iter_
+    with pytest.raises(ValueError, match="a model that goes on keeps its sizes"):
+        getattr(fitted().set_params(**more, hidden_layer_sizes=(7,)), method)(X, y)
