@@ -138,7 +138,11 @@ class MLPClassifier(Perceptron, neural_network.MLPClassifier):
 
     def _targets_of(self, y):
         """-> (n, n_outputs) bool."""
+        learned = self._label_binarizer.y_type_
         if not type_of_target(y).startswith("multilabel"):
+            if learned.startswith("multilabel"):
+                raise ValueError(f"`y_val` has one label a row, but the model has learned from {learned}: give "
+                                 f"indicators of {len(self.classes_)} labels")
             y = column_or_1d(y, warn=True)
         unknown = np.setdiff1d(unique_labels(y), self.classes_)
         if len(unknown):

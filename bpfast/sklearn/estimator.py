@@ -183,12 +183,17 @@ class Perceptron(CallbackSupportMixin):
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         rows = Rows(X, targets.reshape(len(targets), -1), weight)
         self._random_state = check_random_state(self.random_state)
-        self.n_outputs_ = rows.targets.shape[1]
+        n_outputs = rows.targets.shape[1]
         if first:
-            self._trainer = None
+            self._trainer, self.n_outputs_ = None, n_outputs
             dtype = check_dtype(self.dtype or (np.float64 if self._is_lbfgs else X.dtype))
-            self._initialize(rows.targets, [X.shape[1], *sizes, self.n_outputs_], dtype)
-            self._begin_curves()
+            self._initialize(rows.targets, [X.shape[1], *sizes, n_outputs], dtype)
+            for name in ("_best_coefs", "_best_intercepts", *CURVES):
+                self.__dict__.pop(name, None)
+        elif n_outputs != self.n_outputs_:
+            raise ValueError(f"y has {n_outputs} columns, but the model has {self.n_outputs_} outputs: a model that "
+                             "goes on keeps them")
+        self._begin_curves()
         goes_on = incremental and not first
         self.early_stopped_ = goes_on and getattr(self, "early_stopped_", False)
         self.validation_loss_curve_ = None if first else getattr(self, "validation_loss_curve_", None)
@@ -204,12 +209,12 @@ class Perceptron(CallbackSupportMixin):
         return self
 
     def _begin_curves(self):
-        """What scikit-learn's _initialize makes, which goes by the solver where an optimizer may be given."""
-        for name in ("_best_coefs", "_best_intercepts", *CURVES):
-            self.__dict__.pop(name, None)
+        """What this kind of fit needs of what scikit-learn's _initialize makes, and the fit before has not made."""
         if not self._is_lbfgs:
             begun = ([], 0, None, [], -np.inf) if self.early_stopping else ([], 0, np.inf, None, None)
-            vars(self).update(zip(CURVES, begun))
+            for name, value in zip(CURVES, begun):
+                if self.__dict__.get(name) is None:
+                    setattr(self, name, value)
 
     def _hold_out(self, rows):
         """-> Rows to learn from, Rows to validate with."""
@@ -265,11 +270,17 @@ class Perceptron(CallbackSupportMixin):
         before, settings, made_with = self._trainer_now(), self._settings(), self._made_with
         if not (goes_on or self.keep_optimizer) or type(settings["optimizer"]) is not type(before.optimizer):
             return self._new_trainer(before.network.dtype, seed)
-        if all(settings[name] == made_with[name] for name in settings if name != "optimizer"):
+        same_settings = all(settings[name] == made_with[name] for name in settings if name != "optimizer")
+        if same_settings and before.network.layers == self._layers():
             trainer = before
         else:
             trainer = self._new_trainer(before.network.dtype, seed)
-            trainer.optimizer, trainer._resume = before.optimizer, before._remembered()
+            trainer.optimizer, remembered = before.optimizer, before._remembered()
+            if remembered:  # dropout that comes or goes gives parameters other names
+                new = dict(zip(before.network.parameters, trainer.network.parameters))
+                slots = {slot: {new[name]: array for name, array in arrays.items()}
+                         for slot, arrays in remembered["slots"].items()}
+                trainer._resume = {**remembered, "slots": slots}
         if settings["optimizer"] != made_with["optimizer"]:
             trainer.optimizer = settings["optimizer"]
         self._made_with = settings
@@ -281,15 +292,18 @@ class Perceptron(CallbackSupportMixin):
         if sizes != [len(bias) for bias in self.intercepts_[:-1]]:
             raise ValueError(f"hidden_layer_sizes is {sizes}, but coefs_ and intercepts_ are of layers "
                              f"{[len(bias) for bias in self.intercepts_[:-1]]}: a model that goes on keeps its sizes")
-        layers = []
-        for size, activation, rate in zip(sizes, _each(self, "activation", sizes), _each(self, "dropout", sizes)):
-            layers += [Dense(size, _ours(activation)), *([Dropout(rate)] if rate else [])]
-        layers.append(Dense(self.n_outputs_, _ours(self.out_activation_)))
-        network = Network(layers, dtype=dtype, seed=0)
+        network = Network(self._layers(), dtype=dtype, seed=0)
         self._known, self._made_with = [*self.coefs_, *self.intercepts_], self._settings()
         arrays = [array for pair in zip(self.coefs_, self.intercepts_) for array in pair]
         network.adopt(arrays, input_shape=len(self.coefs_[0]))
         return Trainer(network, seed=seed, **self._made_with)
+
+    def _layers(self):
+        """Those of the parameters of now."""
+        sizes, layers = np.ravel(self.hidden_layer_sizes).tolist(), []
+        for size, activation, rate in zip(sizes, _each(self, "activation", sizes), _each(self, "dropout", sizes)):
+            layers += [Dense(size, _ours(activation)), *([Dropout(rate)] if rate else [])]
+        return (*layers, Dense(self.n_outputs_, _ours(self.out_activation_)))
 
     def _share_arrays(self):
         """coefs_ and intercepts_ are those of the trainer's network."""

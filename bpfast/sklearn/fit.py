@@ -123,7 +123,8 @@ class Fit:
         looks = self.held is not None or self.listens or model.verbose or model._rate_rule == "invscaling"
         if self.incremental or looks:
             return 1
-        return min(model.max_iter - model.n_iter_, model.n_iter_no_change + 1 - model._no_improvement_count)
+        patience = model.n_iter_no_change + 1 - model._no_improvement_count
+        return max(1, min(model.max_iter - model.n_iter_, patience))  # a warm start may have none left
 
     def _train(self, epochs):
         model, history = self.model, self.trainer.history
@@ -144,9 +145,9 @@ class Fit:
         model.loss_curve_.append(model.loss_)
         self.tell(model.loss_)
         if not self.scores:
-            best = math.inf if model.best_loss_ is None else model.best_loss_  # None after early stopping
-            model._no_improvement_count = model._no_improvement_count + 1 if model.loss_ > best - model.tol else 0
-            model.best_loss_ = min(best, model.loss_)
+            stays = model.loss_ > model.best_loss_ - model.tol
+            model._no_improvement_count = model._no_improvement_count + 1 if stays else 0
+            model.best_loss_ = min(model.best_loss_, model.loss_)
 
     def tell(self, loss):
         if self.model.verbose:
