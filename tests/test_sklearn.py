@@ -101,6 +101,8 @@ def test_the_same_loss(target):
     theirs.fit(X, y), ours.fit(X, y)
     np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-5)
     assert ours.best_loss_ == min(ours.loss_curve_) and ours.loss_ == ours.loss_curve_[-1]
+    theirs, ours, y = pair(target, alpha=0.5, max_iter=12)
+    np.testing.assert_allclose(ours.fit(X, y).loss_curve_, theirs.fit(X, y).loss_curve_, rtol=1e-3)
     for settings in SETTINGS["whole"], SETTINGS["lbfgs"]:
         theirs, ours, y = pair(target, **{**settings, "max_iter": 1})
         weight = np.random.default_rng(1).uniform(0.1, 2, N)

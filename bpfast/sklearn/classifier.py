@@ -131,10 +131,10 @@ class MLPClassifier(Perceptron, neural_network.MLPClassifier):
         """k where scikit-learn's loss is the sum over k outputs, and ours the mean."""
         return self.n_outputs_ if self.out_activation_ == "logistic" else 1
 
-    def _reporter(self, rows, penalized=False):
+    def _reporter(self, rows):
         """-> function, our loss as scikit-learn's."""
         k = self._outputs_per_loss
-        return lambda loss: k * loss
+        return lambda loss, penalty=0.0: k * loss
 
     def _targets_of(self, y):
         """-> (n, n_outputs) bool."""

@@ -216,6 +216,15 @@ class Perceptron(CallbackSupportMixin):
                 if self.__dict__.get(name) is None:
                     setattr(self, name, value)
 
+    _parts_penalty = False  # whether the loss that is told needs the penalty by itself
+
+    def _n_batches(self, rows):
+        return 1 if self._is_lbfgs else -(-rows.n // self._trainer._rows_per_step)
+
+    def _penalty(self, rows):
+        """What the weights of now add to the mean loss of an epoch, where that must be known."""
+        return 0.0
+
     def _hold_out(self, rows):
         """-> Rows to learn from, Rows to validate with."""
         stratify = rows.targets if is_classifier(self) and self.n_outputs_ == 1 else None

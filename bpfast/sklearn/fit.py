@@ -57,6 +57,7 @@ class Fit:
             self.context.call_on_fit_task_begin(estimator=model, **self._told())
         self.data = {"X": self.rows.X, "y": model._targets_of_loss(self.rows.targets),
                      "sample_weight": model._weights(self.rows), "verbose": False}
+        self.report = model._reporter(self.rows)
         if self.held is not None:
             self.report_held = model._reporter(self.held)
             self.labels = model._labels_of(self.held.targets)
@@ -121,27 +122,27 @@ class Fit:
         """How many epochs may pass before the first at whose end there is something to do."""
         model = self.model
         looks = self.held is not None or self.listens or model.verbose or model._rate_rule == "invscaling"
-        if self.incremental or looks:
+        if self.incremental or looks or model._parts_penalty:
             return 1
         patience = model.n_iter_no_change + 1 - model._no_improvement_count
         return max(1, min(model.max_iter - model.n_iter_, patience))  # a warm start may have none left
 
     def _train(self, epochs):
         model, history = self.model, self.trainer.history
-        before = history.n_epochs
-        self.report = model._reporter(self.rows, penalized=True)
+        before, at_first, n = history.n_epochs, model._penalty(self.rows), model._n_batches(self.rows)
         try:
             self.trainer.fit(epochs=epochs, shuffle=model.shuffle, callbacks=self._limits(), **self.data)
         finally:
+            penalty = ((n + 1) * at_first + (n - 1) * model._penalty(self.rows)) / (2 * n)  # as in its loss
             for figures in history.since(before):
-                self._account(figures["loss"])
+                self._account(figures["loss"], penalty)
 
-    def _account(self, loss):
-        """An epoch is over."""
+    def _account(self, loss, penalty=0.0):
+        """An epoch is over, whose loss has such a penalty."""
         model = self.model
         model.n_iter_ += 1
         model.t_ += self.rows.n
-        model.loss_ = self.report(loss)
+        model.loss_ = self.report(loss, penalty)
         model.loss_curve_.append(model.loss_)
         self.tell(model.loss_)
         if not self.scores:
@@ -234,7 +235,7 @@ class Fit:
             model.n_iter_ = len(losses)
         if not losses:  # the weights are at a minimum
             losses = [self.trainer.loss_and_gradients(self.data["X"], self.data["y"], self.data["sample_weight"])[0]]
-        model.loss_ = model._reporter(self.rows, penalized=True)(losses[-1])
+        model.loss_ = self.report(losses[-1], model._penalty(self.rows))
         if model.n_iter_ >= model.max_iter or looks.n > model.max_fun:
             self._warn(f"lbfgs failed to converge after {model.n_iter_} iteration(s): more are needed than max_iter="
                        f"{model.max_iter} or max_fun={model.max_fun} allow. Increase them, or scale the data.",

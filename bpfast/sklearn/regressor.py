@@ -116,22 +116,29 @@ class MLPRegressor(Perceptron, neural_network.MLPRegressor):
         """k where scikit-learn's loss is the sum over k outputs, and ours the mean."""
         return self.n_outputs_ if self.loss == "poisson" else 1
 
-    def _reporter(self, rows, penalized=False):
-        """-> function, our loss as scikit-learn's: of the squared error half the mean, of poisson the half deviance."""
+    @property
+    def _parts_penalty(self):
+        """Whether scikit-learn's loss is not ours times a number, as the penalty is not divided by the outputs."""
+        return self.loss == "squared_error" and self.n_outputs_ > 1
+
+    def _penalty(self, rows):
+        """What the weights of now add to the mean loss of an epoch, where that must be known."""
+        if not self._parts_penalty:
+            return 0.0
+        weights = [w for w in self._trainer.network.parameters.values() if w.ndim == 2]
+        squares = sum(np.square(w, dtype=np.float64).sum() for w in weights)
+        return self.alpha / 2 * squares * self._n_batches(rows) / (rows.n if rows.weight is None else rows.weight.sum())
+
+    def _reporter(self, rows):
+        """-> function, our loss with its penalty as scikit-learn's: half the mean of squares, half the deviance."""
         k = self.n_outputs_
         if self.loss == "poisson":
             t = rows.targets
             least = np.average(xlogy(t, t) - t, axis=0, weights=rows.weight).sum()
-            return lambda loss: k * loss + least
-        if self.loss != "squared_error" or k == 1:
-            return lambda loss: loss
-        penalty = 0.0
-        if penalized:
-            squares = sum(np.square(w, dtype=np.float64).sum() for w in self._trainer.network.parameters.values()
-                          if w.ndim == 2)
-            batches = 1 if self._is_lbfgs else -(-rows.n // self._trainer._rows_per_step)
-            penalty = self.alpha / 2 * squares * batches / (rows.n if rows.weight is None else rows.weight.sum())
-        return lambda loss: (loss - penalty) / k + penalty
+            return lambda loss, penalty=0.0: k * loss + least
+        if self._parts_penalty:
+            return lambda loss, penalty=0.0: (loss - penalty) / k + penalty
+        return lambda loss, penalty=0.0: loss
 
     def _targets_of(self, y):
         """-> (n,) or (n, n_outputs) numbers."""
