@@ -73,3 +73,20 @@ def test_layers_that_change_while_the_optimizer_remembers(method, more):
         assert model.get_trainer()._remembered()["steps"] == before["steps"] + model.n_iter_
     with pytest.raises(ValueError, match="a model that goes on keeps its sizes"):
         getattr(fitted().set_params(**more, hidden_layer_sizes=(7,)), method)(X, y)
+
+
+@pytest.mark.parametrize("max_fun", range(1, 9))
+def test_the_most_gradients_of_lbfgs(max_fun):
+    """The iteration in which they are over is finished, as SciPy does."""
+    theirs, ours = (kind(**SMALL, solver="lbfgs", max_fun=max_fun).fit(X, y)
+                    for kind in (neural_network.MLPClassifier, MLPClassifier))
+    assert ours.n_iter_ == theirs.n_iter_
+    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("parameters", [{"activation": ["unknown"]}, {"dropout": [1.0]}])
+def test_layers_are_checked_before_there_are_weights(parameters):
+    model = MLPClassifier(**SMALL, **parameters)
+    with pytest.raises(ValueError):
+        model.fit(X, y)
+    assert not hasattr(model, "coefs_")

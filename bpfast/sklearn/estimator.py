@@ -174,7 +174,7 @@ class Perceptron(CallbackSupportMixin):
         if incremental and self.early_stopping and X_val is None:
             raise ValueError("partial_fit does not support early_stopping=True without rows to validate with: "
                              "give X_val and y_val")
-        _each(self, "activation", sizes), _each(self, "dropout", sizes)  # raise before there are weights
+        self._hidden_layers()  # raises before there are weights
         if X_val is not None and self._is_lbfgs:
             raise ValueError("X_val: L-BFGS looks at the rows to learn from alone; leave X_val and y_val out, or take "
                              "another solver")
@@ -280,7 +280,7 @@ class Perceptron(CallbackSupportMixin):
         if not (goes_on or self.keep_optimizer) or type(settings["optimizer"]) is not type(before.optimizer):
             return self._new_trainer(before.network.dtype, seed)
         same_settings = all(settings[name] == made_with[name] for name in settings if name != "optimizer")
-        if same_settings and before.network.layers == self._layers():
+        if same_settings and before.network.layers[:-1] == self._hidden_layers():
             trainer = before
         else:
             trainer = self._new_trainer(before.network.dtype, seed)
@@ -301,18 +301,19 @@ class Perceptron(CallbackSupportMixin):
         if sizes != [len(bias) for bias in self.intercepts_[:-1]]:
             raise ValueError(f"hidden_layer_sizes is {sizes}, but coefs_ and intercepts_ are of layers "
                              f"{[len(bias) for bias in self.intercepts_[:-1]]}: a model that goes on keeps its sizes")
-        network = Network(self._layers(), dtype=dtype, seed=0)
+        last = Dense(self.n_outputs_, _ours(self.out_activation_))
+        network = Network([*self._hidden_layers(), last], dtype=dtype, seed=0)
         self._known, self._made_with = [*self.coefs_, *self.intercepts_], self._settings()
         arrays = [array for pair in zip(self.coefs_, self.intercepts_) for array in pair]
         network.adopt(arrays, input_shape=len(self.coefs_[0]))
         return Trainer(network, seed=seed, **self._made_with)
 
-    def _layers(self):
-        """Those of the parameters of now."""
+    def _hidden_layers(self):
+        """-> tuple, those of the parameters of now."""
         sizes, layers = np.ravel(self.hidden_layer_sizes).tolist(), []
         for size, activation, rate in zip(sizes, _each(self, "activation", sizes), _each(self, "dropout", sizes)):
             layers += [Dense(size, _ours(activation)), *([Dropout(rate)] if rate else [])]
-        return (*layers, Dense(self.n_outputs_, _ours(self.out_activation_)))
+        return tuple(layers)
 
     def _share_arrays(self):
         """coefs_ and intercepts_ are those of the trainer's network."""

@@ -277,8 +277,6 @@ class Looks(Callback):
 
     def tick(self, trainer):
         self.n += 1
-        if self.n > self._fit.model.max_fun:
-            trainer.stop()
 
     def begin(self, trainer):
         self._step = self._fit._begin_step()
@@ -286,7 +284,7 @@ class Looks(Callback):
     def epoch(self, trainer, figures):
         self._fit.model.n_iter_ += 1
         self._fit.tell(figures["loss"])
-        ends = self._fit._end_step(self._step)
+        ends = self._fit._end_step(self._step) or self.n > self._fit.model.max_fun
         if not ends and self._fit.model.n_iter_ < self._fit.model.max_iter:
             self._step = self._fit._begin_step()
         return ends

@@ -52,7 +52,7 @@ epsilon : float, default=1e-8
 n_iter_no_change : int, default=10
     More iterations than this without a better loss, or score, are a stall.
 max_fun : int, default=15000
-    The most gradients of "lbfgs".
+    The most gradients of "lbfgs", which finishes the step in which it takes more.
 dropout : float, or a sequence of one per hidden layer, default=0.0
     The share of a layer's outputs that each step drops, in [0, 1).
 optimizer : str, bpfast optimizer or None, default=None
