@@ -343,10 +343,10 @@ def failed(tmp_path_factory):
         assert path.read_text().count(text) == 1, f"{what} cannot be planted: {file} has changed"
         path.write_text(path.read_text().replace(text, fault))
     python("setup.py", "build_ext", "--inplace", cwd=sources, path=sources)
-    files = [f"tests/test_{name}.py" for name in ("ops", "updates", "networks", "bits", "random", "threads", "layers")]
-    files.append("tests/test_trainer.py::test_input_gradient")
-    choice = ("(native or levels or every_row or threads) "
-              "and not (v2 or live or mnist or digits or pauses or epochs or seed)")
+    named = [re.split(r"::|\\\[|\.\*", pattern)[:2] for *_, pattern in C_FAULTS.values()]
+    files = sorted({f"tests/{file}" for file, _ in named})
+    tests = sorted({test for _, test in named} | {pattern.split("\\[")[0] for pattern in UNTOUCHED})
+    choice = f"({' or '.join(tests)}) and (native or levels or every_row or threads) and not v2"
     done = python("-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider", "-k", choice, *files,
                   cwd=sources, path=sources, expected=1)
     return re.findall(r"^FAILED tests/(.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
